@@ -1,0 +1,5 @@
+//! The checksum of a push.
+
+mod hasher;
+
+pub use hasher::{Collision, Hasher};

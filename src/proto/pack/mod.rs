@@ -1,0 +1,3 @@
+mod entry;
+
+pub use entry::{Complete, Entry, EntryKind, ObjectKind, PackHeader, PackObject};

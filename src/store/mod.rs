@@ -1,0 +1,4 @@
+//! Where a push lands.
+
+#[cfg(feature = "_index")]
+pub(crate) mod index;
