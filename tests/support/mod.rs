@@ -1,0 +1,12 @@
+//! What the integration tests share: real git, made-up repositories and packs, requests, difficult streams.
+
+// Each test binary compiles the whole module and uses the part that it needs; nothing here is anybody's public API.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
+pub mod fast_import;
+pub mod git;
+pub mod io;
+pub mod memory;
+pub mod pack;
+pub mod request;
+pub mod rng;
