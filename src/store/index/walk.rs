@@ -91,6 +91,9 @@ where
                 self.leave();
             }
             let children = self.settle(entry, kind, id, &content).map_err(|error| at(error, start))?;
+            if self.found.len() >= BATCH {
+                self.shared.record(&mut self.found)?;
+            }
             if children.is_empty() {
                 self.maker.recycle(content);
             } else {
@@ -130,9 +133,6 @@ where
         }
         let claimed = self.shared.claim(&id).unwrap_or(NONE);
         self.found.push(Found { entry, kind, id });
-        if self.found.len() >= BATCH {
-            self.shared.record(&mut self.found)?;
-        }
         Ok(Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed))
     }
 
