@@ -192,8 +192,13 @@ fn stars_and_combs() {
             push(b"d");
             data.push(b'c');
         }
-        let (index, _) = index(&pack.finish(), options(), &NoBases, &(), 2).unwrap();
-        assert_eq!((index.len(), index.duplicate()), (901, None));
+        let pack = pack.finish();
+        for waiting in [0, 100_000, u64::MAX] {
+            let mut options = options();
+            options.limits.waiting = waiting;
+            let (index, _) = index(&pack, options, &NoBases, &(), 2).unwrap();
+            assert_eq!((index.len(), index.duplicate()), (901, None));
+        }
     }
 }
 
@@ -240,7 +245,7 @@ fn each_limit_has_its_name() {
 
 #[test]
 fn large_blobs_go_through_files() {
-    let mut data: Vec<u8> = (0..400_000_u32).map(|i| (i * i >> 7) as u8).collect();
+    let mut data: Vec<u8> = (0..400_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     let mut pack = Builder::new();
     let mut last = pack.whole(ObjectKind::Blob, &data);
     let mut ids = vec![blob(&data)];
