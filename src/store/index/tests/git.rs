@@ -6,28 +6,28 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::{Bases, complete_thin};
+use super::super::{Bases, IndexOptions, complete_thin};
 use super::pack::{Memory, NoBases, Seen, index, options};
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 
 /// A bare repository in a directory that is removed with it.
-struct Repository(PathBuf);
+struct Repository(PathBuf, ObjectFormat);
 
 impl Repository {
-    fn new() -> Self {
+    fn new(format: ObjectFormat) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("receive-pack-index-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        let repository = Self(path);
+        let repository = Self(path, format);
         fs::create_dir_all(&repository.0).unwrap();
-        repository.git(&["init", "-q", "--bare", "--object-format=sha1"], b"");
+        repository.git(&["init", "-q", "--bare", &format!("--object-format={}", format.name())], b"");
         repository
     }
 
     /// A history of files that grow and change, with a large tree, a tag and a blob of many chunks.
-    fn with_history() -> Self {
-        let repository = Self::new();
+    fn with_history(format: ObjectFormat) -> Self {
+        let repository = Self::new(format);
         let mut stream = Vec::new();
         let mut seed = 1_u64;
         let mut random = || {
@@ -90,6 +90,10 @@ impl Repository {
         })
     }
 
+    fn options(&self) -> IndexOptions {
+        IndexOptions { format: self.1, ..options() }
+    }
+
     fn pack(&self, arguments: &[&str], revisions: &str) -> Memory {
         let mut all = vec!["pack-objects", "--stdout", "--revs", "-q"];
         all.extend_from_slice(arguments);
@@ -128,7 +132,7 @@ impl Bases for Repository {
 /// Indexes a pack and compares everything with what `git index-pack` makes of it.
 fn check(repository: &Repository, pack: &Memory, threads: usize) {
     let seen = Seen::default();
-    let (index, checksum) = index(pack, options(), &NoBases, &seen, threads).unwrap();
+    let (index, checksum) = index(pack, repository.options(), &NoBases, &seen, threads).unwrap();
     let (mut idx, mut rev) = (Vec::new(), Vec::new());
     index.write_idx(&checksum, &mut idx).unwrap();
     index.write_rev(&checksum, &mut rev).unwrap();
@@ -149,7 +153,7 @@ fn check(repository: &Repository, pack: &Memory, threads: usize) {
 
 #[test]
 fn packs_of_git_get_the_files_of_git() {
-    let repository = Repository::with_history();
+    let repository = Repository::with_history(ObjectFormat::Sha1);
     let offsets = repository.pack(&["--delta-base-offset"], "main\nv1\n");
     check(&repository, &offsets, 1);
     check(&repository, &offsets, 3);
@@ -163,7 +167,7 @@ fn packs_of_git_get_the_files_of_git() {
 
 #[test]
 fn objects_are_read_out_of_a_pack() {
-    let repository = Repository::with_history();
+    let repository = Repository::with_history(ObjectFormat::Sha1);
     for arguments in [&["--delta-base-offset"][..], &[]] {
         let pack = repository.pack(arguments, "main\nv1\n");
         let (index, _) = index(&pack, options(), &NoBases, &(), 2).unwrap();
@@ -183,21 +187,33 @@ fn objects_are_read_out_of_a_pack() {
 
 #[test]
 fn thin_packs_are_completed() {
-    let repository = Repository::with_history();
+    completes_thin_packs(&Repository::with_history(ObjectFormat::Sha1));
+}
+
+#[test]
+#[cfg(feature = "sha256")]
+fn repositories_of_sha_256_are_no_different() {
+    let repository = Repository::with_history(ObjectFormat::Sha256);
+    check(&repository, &repository.pack(&["--delta-base-offset"], "main\nv1\n"), 2);
+    check(&repository, &repository.pack(&[], "main\nv1\n"), 2);
+    completes_thin_packs(&repository);
+}
+
+fn completes_thin_packs(repository: &Repository) {
     for arguments in [&["--thin", "--delta-base-offset"][..], &["--thin"]] {
         let mut pack = repository.pack(arguments, "main\n^main~40\n");
         let before = pack.0.len();
-        let (mut index, _) = index(&pack, options(), &repository, &Seen::default(), 2).unwrap();
+        let (mut index, _) = index(&pack, repository.options(), repository, &Seen::default(), 2).unwrap();
         let bases = index.external_bases().to_vec();
         assert!(!bases.is_empty());
-        let checksum = complete_thin(&mut index, &mut pack, &repository).unwrap().unwrap();
+        let checksum = complete_thin(&mut index, &mut pack, repository).unwrap().unwrap();
         assert!(pack.0.len() > before);
         assert_eq!(index.pack_len(), pack.0.len() as u64);
         assert!(bases.iter().all(|base| index.kind_of(base).is_some()));
-        check(&repository, &pack, 1);
+        check(repository, &pack, 1);
 
         // A repository that had what the pack leaves out takes it as its own.
-        let server = Repository::new();
+        let server = Repository::new(repository.1);
         let old = repository.pack(&["--delta-base-offset"], "main~40\n");
         server.git(&["index-pack", "--stdin"], &old.0);
         let mut idx = Vec::new();
