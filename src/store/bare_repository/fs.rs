@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::shared::Shared;
-use crate::store::index::ReadAt;
+use crate::store::index::{PackFile, ReadAt};
 
 /// Every change to the files of a repository goes through here.
 ///
@@ -191,6 +191,12 @@ impl Write for File {
 impl ReadAt for File {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+}
+
+impl PackFile for File {
+    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        File::write_all_at(self, bytes, offset)
     }
 }
 

@@ -1,16 +1,17 @@
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::incoming::Incoming;
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use super::{Repository, connectivity};
+use super::{Objects as _, Repository};
 use crate::proto::{Complete, ObjectId, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
-use crate::store::index::{Index, PackFile, complete_thin};
+use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
@@ -33,7 +34,6 @@ pub(super) struct Landing {
 struct Sealed {
     pack: super::fs::File,
     index: Index,
-    links: connectivity::Links,
     /// `pack-<checksum>`, without an ending.
     name: String,
     directory: QuarantineDirectory,
@@ -62,7 +62,7 @@ impl Landing {
         };
         self.judge_current_branch(&mut request)?;
         let incoming = Incoming::new(&self.store.odb, sealed.as_ref().map(|sealed| (&sealed.index, &sealed.pack)));
-        self.check_connectivity(&mut request, sealed.as_ref().map(|sealed| &sealed.links), &incoming)?;
+        self.check_connectivity(&mut request, &incoming)?;
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
@@ -89,10 +89,10 @@ impl Landing {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, links, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let mut index = indexer.resolve(&pack, odb, &links, self.store.settings.threads, |done, total| {
+        let mut index = indexer.resolve(&pack, odb, &(), self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
@@ -109,7 +109,7 @@ impl Landing {
             pack.sync()
         };
         files().map_err(cannot_write)?;
-        Ok(Some(Sealed { pack, index, links, name, directory }))
+        Ok(Some(Sealed { pack, index, name, directory }))
     }
 
     /// A branch that somebody works on must not change under them, nor must the branch that `HEAD` names go away.
@@ -125,13 +125,17 @@ impl Landing {
         Ok(())
     }
 
-    fn check_connectivity(
-        &self,
-        request: &mut UpdateRequest,
-        links: Option<&connectivity::Links>,
-        incoming: &Incoming<'_>,
-    ) -> Result<(), Error> {
-        todo!()
+    fn check_connectivity(&self, request: &mut UpdateRequest, incoming: &Incoming<'_>) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for (place, command) in request.open().filter(|(_, command)| !command.is_delete()) {
+            if incoming.kind(&command.new)?.is_none() {
+                missing.push(place);
+            }
+        }
+        for place in missing {
+            request.refuse(place, "missing necessary objects");
+        }
+        Ok(())
     }
 
     fn move_refs(&self, request: &mut UpdateRequest, incoming: &Incoming<'_>) {
@@ -140,13 +144,23 @@ impl Landing {
             .map(|(place, command)| (place, Update { name: command.name.to_vec(), old: command.old, new: command.new }))
             .unzip();
         let mode = if request.negotiated().atomic { Mode::Atomic } else { Mode::Each };
-        let outcomes = self.store.repository.refs().transaction(&updates, mode, incoming, &Reflog::default());
+        let reflog = Reflog { committer: committer(), message: "push".to_owned() };
+        let outcomes = self.store.repository.refs().transaction(&updates, mode, incoming, &reflog);
         for (place, outcome) in places.into_iter().zip(outcomes) {
             if let Err(refusal) = outcome {
-                request.refuse(place, refusal.to_string());
+                if let Some(text) = &refusal.text {
+                    self.progress.try_say(format!("error: {text}\n"));
+                }
+                request.refuse(place, refusal.reason.as_str());
             }
         }
     }
+}
+
+/// Who stands in the reflogs. A server has no name of its own to put there.
+fn committer() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("receive-pack <receive-pack@localhost> {seconds} +0000")
 }
 
 /// Renames the pack and its indexes into place. A pack of this name that is there already is the same pack.
@@ -163,4 +177,11 @@ fn migrate(repository: &Repository, sealed: &Sealed) -> io::Result<()> {
         fs.rename(&from, &target(ending))?;
     }
     fs.sync_dir(&packs)
+}
+
+/// Packs are never written again; git takes the right to away from their files.
+fn read_only(path: &Path) -> io::Result<()> {
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(path, permissions)
 }

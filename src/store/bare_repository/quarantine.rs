@@ -49,7 +49,9 @@ impl BareQuarantine {
     /// Makes the quarantine directory. Blocks.
     pub(super) fn new(store: BareRepository, progress: Progress) -> Result<Self, Error> {
         let writer = PackWriter::create(&store)?;
-        Ok(Self { writer: Writer::Idle(Box::new(writer)), ..Self::without_pack(store, progress) })
+        let mut quarantine = Self::without_pack(store, progress);
+        quarantine.writer = Writer::Idle(Box::new(writer));
+        Ok(quarantine)
     }
 
     /// Waits for the writer to come back.
