@@ -3,7 +3,12 @@
 mod error;
 
 pub mod checksum;
+pub mod codec;
+pub mod limit;
 pub mod proto;
+pub mod push;
+pub mod receive;
+pub mod serve;
 pub mod store;
 
 pub use error::{BoxError, Error, ErrorKind};

@@ -14,6 +14,7 @@ pub enum ObjectFormat {
 
 impl ObjectFormat {
     /// The length of an id in bytes: 20 or 32.
+    #[allow(clippy::len_without_is_empty, reason = "the length of an id, which is never empty")]
     pub const fn len(self) -> usize {
         match self {
             Self::Sha1 => 20,
@@ -24,7 +25,7 @@ impl ObjectFormat {
 
     /// The length of an id in hexadecimal digits: 40 or 64.
     pub const fn hex_len(self) -> usize {
-        self.len() * 2
+        self.len().saturating_mul(2)
     }
 
     /// The name that `object-format=` and `extensions.objectFormat` use.

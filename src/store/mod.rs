@@ -1,4 +1,16 @@
-//! Where a push lands.
+//! Where a push lands: the contract of a store, and the stores of this crate.
+//!
+//! A [`Store`] says what it has ([`advertise`](Store::advertise)) and opens a [`Quarantine`] for each push. What is
+//! written to a quarantine is seen by nobody until [`commit`](Quarantine::commit), and a quarantine that is dropped
+//! leaves nothing behind: a push lands wholly or not at all.
+//!
+//! | feature | store |
+//! |---|---|
+//! | `memory` | [`MemoryStore`]: for tests, and for gateways that look and forget |
+//! | `bare-repository` | [`BareRepository`]: a directory that stock git reads |
 
+mod contract;
 #[cfg(feature = "_index")]
 pub(crate) mod index;
+
+pub use contract::{Quarantine, Store};

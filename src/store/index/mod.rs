@@ -1,5 +1,45 @@
 //! From the entries of a pack to its index: what every store that keeps packs shares.
+//!
+//! It is done in two phases, as `git index-pack` does it:
+//!
+//! 1. **While the pack arrives** [`Indexer::write`] notes each entry: where it begins, the crc of its bytes, the id of a
+//!    whole object, the base of a delta. About fifty bytes are kept per entry, none of its data.
+//! 2. **When it has arrived** [`Indexer::resolve`] walks the trees that the deltas form, each from its root, the whole
+//!    object, on any number of threads. It reads the deltas again from where the pack was put, and nothing twice.
+//!
+//! What comes out is an [`Index`]: it answers what the pack holds, reads objects, [completes](complete_thin) a thin pack,
+//! and writes the `.idx` and `.rev` files byte for byte as git does.
+//!
+//! # Memory
+//!
+//! A walk keeps the objects that still have deltas to be applied to them. It leaves the heaviest child of each object
+//! for the end and lets go of the object before it goes down there, so what is alive at one moment grows with the
+//! logarithm of the tree and not with its depth: no cache, and no base is ever inflated twice. Objects over
+//! [`IndexLimits::in_memory`] go through a temporary file.
 
+mod content;
+mod delta;
+mod files;
+mod groups;
+mod head;
+mod index;
+mod options;
+mod read;
+mod reader;
+mod resolve;
 mod seam;
+mod spool;
+mod table;
+mod thin;
+mod walk;
+mod write;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use index::Index;
+pub(crate) use options::{IndexLimits, IndexOptions};
+pub(crate) use read::ObjectReader;
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
+pub(crate) use thin::{PackFile, complete_thin};
+pub(crate) use write::Indexer;

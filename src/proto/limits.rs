@@ -1,0 +1,44 @@
+/// What a client may make us hold or count, by name.
+///
+/// Each limit bounds one loop over a client's data; what goes past one is refused with
+/// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) and a text that names it. Limits on whole pushes, as a
+/// quota would set them, are a matter of [`LimitLayer`](crate::limit::LimitLayer).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of the head: everything before the pack, lengths of pkt-lines included. Default 64 MiB, which is half a
+    /// million commands of usual length.
+    pub head_bytes: u64,
+    /// Commands. Default 500,000.
+    pub commands: usize,
+    /// Bytes of one ref name. Default 4,096: no file system takes more.
+    pub ref_name_bytes: usize,
+    /// `shallow` lines. Default 100,000.
+    pub shallow: usize,
+    /// Push options. Default 1,000.
+    pub push_options: usize,
+    /// Bytes of all push options. Default 1 MiB.
+    pub push_option_bytes: usize,
+    /// Bytes of a push certificate. Default 16 MiB.
+    pub certificate_bytes: usize,
+    /// Entries that a pack's header may declare. Default 50 million.
+    pub objects: u32,
+    /// Bytes that one entry may declare to inflate to. Default 8 GiB.
+    pub object_size: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 20,
+            commands: 500_000,
+            ref_name_bytes: 4096,
+            shallow: 100_000,
+            push_options: 1000,
+            push_option_bytes: 1 << 20,
+            certificate_bytes: 16 << 20,
+            objects: 50_000_000,
+            object_size: 8 << 30,
+        }
+    }
+}

@@ -1,0 +1,347 @@
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::pack::{OpaqueDecoder, PackDecoder};
+use crate::proto::pkt_line::{self, PktLine};
+use crate::proto::{Capabilities, Command, Complete, Frame, Limits, Negotiated, ObjectFormat, ObjectId};
+use crate::proto::{PackFrame, default_capabilities};
+use crate::{Error, ErrorKind};
+
+/// How the pack is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Payload {
+    /// Each entry is inflated and comes as a [`PackObject`](crate::proto::PackObject); the end of the pack is known
+    /// from its structure.
+    #[default]
+    Objects,
+    /// Nothing is inflated: the pack comes as [`Bytes`], without a copy. Where it ends can only be told by its
+    /// checksum, which is what [`Checksummed`](crate::checksum::Checksummed) does, or by the end of the stream.
+    Opaque,
+}
+
+/// What a [`Receive`] needs to know before the first byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The object format of the repository. Default SHA-1.
+    pub format: ObjectFormat,
+    /// The capabilities that were advertised to the client: those that it asks for beyond them do not count.
+    pub advertised: Capabilities,
+    /// How the pack is taken. Default [`Payload::Objects`].
+    pub payload: Payload,
+    /// Inflated bytes at which a chunk of an object is full; at least 1,024. Default 64 KiB: in real repositories 99.4 %
+    /// of all objects fit one chunk.
+    pub chunk_size: usize,
+    /// What a client may make us hold or count.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The defaults for a repository of this format.
+    pub fn new(format: ObjectFormat) -> Self {
+        Self {
+            format,
+            advertised: default_capabilities(format),
+            payload: Payload::default(),
+            chunk_size: 64 << 10,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new(ObjectFormat::default())
+    }
+}
+
+/// The state machine that reads a push: bytes in, [`Frame`]s out.
+///
+/// ```text
+///  state     reads                             gives                                then
+///  Commands  "shallow <id>"                    Shallow                              Commands
+///            "<old> <new> <name>\0<caps>"      Capabilities, Command                Commands
+///            "<old> <new> <name>"              Command                              Commands
+///            flush-pkt, no command yet         Flush, Complete                      Done
+///            flush-pkt                         -, if push options were negotiated   Options
+///            flush-pkt                         Flush                                Pack
+///            flush-pkt, only deletions         Flush, Complete                      Done
+///            end of stream before any byte     end of stream                        Done
+///  Options   "<option>"                        PushOption                           Options
+///            flush-pkt                         Flush [, Complete]                   Pack or Done
+///  Pack      the pack                          PackHeader, PackObject or PackData   Pack
+///            the trailer                       Complete                             Done
+///  Done      nothing more                      end of stream                        Done
+///  any       what must not be there            an error                             Failed
+///  Failed    nothing more                      the same error again                 Failed
+/// ```
+///
+/// Delim- and response-end-pkts end a list as a flush-pkt does, because git reads them so.
+#[derive(Debug)]
+pub struct Receive {
+    config: Config,
+    state: State,
+    negotiated: Negotiated,
+    /// A frame that the same bytes gave beside the last one.
+    pending: Option<Frame>,
+    /// Bytes of the request that were taken from the source, the pack's aside.
+    offset: u64,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+enum State {
+    Commands,
+    Options,
+    Objects(Box<PackDecoder>),
+    Opaque(OpaqueDecoder),
+    Done,
+    Failed(Error),
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    commands: usize,
+    shallow: usize,
+    options: usize,
+    option_bytes: usize,
+    /// Whether some command is not a deletion, so that a pack follows.
+    needs_pack: bool,
+}
+
+impl Receive {
+    /// A machine at the first byte of a request.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            state: State::Commands,
+            negotiated: Negotiated::default(),
+            pending: None,
+            offset: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// What was negotiated; complete once [`Frame::Flush`] was given.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// The object format that ids are read in.
+    pub fn object_format(&self) -> ObjectFormat {
+        self.config.format
+    }
+
+    /// Takes bytes from the beginning of `src` and gives the next frame; `None` if it needs more bytes, or if the push
+    /// has ended. What follows the push is left in `src`.
+    ///
+    /// # Errors
+    ///
+    /// The first error is final: it is given again for each further call.
+    pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
+        if let Some(frame) = self.pending.take() {
+            return Ok(Some(frame));
+        }
+        let result = self.advance(src);
+        self.latch(result)
+    }
+
+    /// As [`decode`](Self::decode), when no byte will follow those in `src`: the end of the stream is flush.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnexpectedEof`] if the stream ended inside the head, [`ErrorKind::IncompletePack`] if it ended
+    /// behind the head and before the end of the pack.
+    pub fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
+        if let Some(frame) = self.decode(src)? {
+            return Ok(Some(frame));
+        }
+        let result = self.end_of_stream(src);
+        self.latch(result)
+    }
+
+    /// Whether the push has ended, well or not: no call gives another frame.
+    pub fn is_done(&self) -> bool {
+        self.pending.is_none() && matches!(self.state, State::Done | State::Failed(_))
+    }
+
+    fn latch(&mut self, result: Result<Option<Frame>, Error>) -> Result<Option<Frame>, Error> {
+        if let Err(error) = &result {
+            self.state = State::Failed(error.clone());
+        }
+        result
+    }
+
+    fn advance(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
+        loop {
+            let frame = match &mut self.state {
+                State::Commands | State::Options => {
+                    let Some(step) = self.head(src)? else { return Ok(None) };
+                    match step {
+                        Some(frame) => return Ok(Some(frame)),
+                        None => continue,
+                    }
+                }
+                State::Objects(pack) => pack.decode(src)?,
+                State::Opaque(pack) => pack.decode(src)?,
+                State::Done => None,
+                State::Failed(error) => return Err(error.clone()),
+            };
+            if let Some(PackFrame::Complete(_)) = frame {
+                self.state = State::Done;
+            }
+            return Ok(frame.map(Frame::from));
+        }
+    }
+
+    /// Reads one pkt-line of the head: `None` if it is not all there, `Some(None)` if it gave no frame.
+    fn head(&mut self, src: &mut BytesMut) -> Result<Option<Option<Frame>>, Error> {
+        let peeked = pkt_line::peek(src).map_err(|error| error.with_offset(self.offset))?;
+        let Some((line, len)) = peeked else { return Ok(None) };
+        let data = match line {
+            PktLine::Data(data) => Some(Bytes::copy_from_slice(data)),
+            PktLine::Flush | PktLine::Delim | PktLine::ResponseEnd => None,
+        };
+        let is_options = matches!(self.state, State::Options);
+        let frame = match data {
+            Some(line) if is_options => Some(self.push_option(&line)?),
+            Some(line) => Some(self.command_line(&line)?),
+            None if is_options => Some(self.end_of_head()),
+            None => self.end_of_commands(),
+        };
+        src.advance(len);
+        self.offset = self.offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        if self.offset > self.config.limits.head_bytes {
+            return Err(self.limit("bytes before the pack", self.config.limits.head_bytes));
+        }
+        Ok(Some(frame))
+    }
+
+    fn command_line(&mut self, line: &[u8]) -> Result<Frame, Error> {
+        let line = pkt_line::chomp(line);
+        let (line, capabilities) = match line.iter().position(|byte| *byte == 0) {
+            Some(nul) => (line.get(..nul).unwrap_or(line), line.get(nul.saturating_add(1)..)),
+            None => (line, None),
+        };
+        if let Some(text) = line.strip_prefix(b"ERR ") {
+            return Err(self.protocol(format!("remote error: {}", text.escape_ascii())));
+        }
+        if let Some(id) = line.strip_prefix(b"shallow ") {
+            return self.shallow(id);
+        }
+        let limits = &self.config.limits;
+        let command = Command::parse(line, self.config.format)
+            .ok_or_else(|| self.protocol(format!("protocol error: expected old/new/ref, got '{}'", excerpt(line))))?;
+        if command.name.len() > limits.ref_name_bytes {
+            return Err(self.limit("bytes in a ref name", limits.ref_name_bytes));
+        }
+        if self.counts.commands >= limits.commands {
+            return Err(self.limit("commands", limits.commands));
+        }
+        self.counts.commands = self.counts.commands.saturating_add(1);
+        self.counts.needs_pack |= !command.is_delete();
+        let Some(text) = capabilities else { return Ok(Frame::Command(command)) };
+
+        let requested = Capabilities::parse(text);
+        self.negotiate(&requested)?;
+        self.pending = Some(Frame::Command(command));
+        Ok(Frame::Capabilities(requested))
+    }
+
+    /// Capabilities behind a later command count too, as with git.
+    fn negotiate(&mut self, requested: &Capabilities) -> Result<(), Error> {
+        let wanted = requested.value("object-format").unwrap_or(self.config.format.name().as_bytes());
+        if wanted != self.config.format.name().as_bytes() {
+            return Err(self.protocol(format!("error: unsupported object format '{}'", wanted.escape_ascii())));
+        }
+        let more = Negotiated::new(&self.config.advertised, requested);
+        self.negotiated.merge(&more);
+        Ok(())
+    }
+
+    fn shallow(&mut self, id: &[u8]) -> Result<Frame, Error> {
+        let limit = self.config.limits.shallow;
+        if self.counts.shallow >= limit {
+            return Err(self.limit("shallow lines", limit));
+        }
+        self.counts.shallow = self.counts.shallow.saturating_add(1);
+        let id = ObjectId::from_hex(self.config.format, id)
+            .ok_or_else(|| self.protocol(format!("protocol error: expected shallow sha, got '{}'", excerpt(id))))?;
+        Ok(Frame::Shallow(id))
+    }
+
+    fn push_option(&mut self, line: &[u8]) -> Result<Frame, Error> {
+        let limits = &self.config.limits;
+        let option = pkt_line::chomp(line);
+        self.counts.options = self.counts.options.saturating_add(1);
+        self.counts.option_bytes = self.counts.option_bytes.saturating_add(option.len());
+        if self.counts.options > limits.push_options {
+            return Err(self.limit("push options", limits.push_options));
+        }
+        if self.counts.option_bytes > limits.push_option_bytes {
+            return Err(self.limit("bytes of push options", limits.push_option_bytes));
+        }
+        Ok(Frame::PushOption(Bytes::copy_from_slice(option)))
+    }
+
+    fn end_of_commands(&mut self) -> Option<Frame> {
+        if self.counts.commands > 0 && self.negotiated.push_options {
+            self.state = State::Options;
+            return None;
+        }
+        Some(self.end_of_head())
+    }
+
+    fn end_of_head(&mut self) -> Frame {
+        if self.counts.needs_pack {
+            self.state = match self.config.payload {
+                Payload::Objects => {
+                    let Config { format, chunk_size, ref limits, .. } = self.config;
+                    State::Objects(Box::new(PackDecoder::new(format, chunk_size, limits)))
+                }
+                Payload::Opaque => State::Opaque(OpaqueDecoder::new(self.config.format, &self.config.limits)),
+            };
+        } else {
+            self.state = State::Done;
+            self.pending = Some(Frame::Complete(Complete { checksum: None, pack_len: 0, verified: true }));
+        }
+        Frame::Flush
+    }
+
+    fn end_of_stream(&mut self, src: &BytesMut) -> Result<Option<Frame>, Error> {
+        let len = u64::try_from(src.len()).unwrap_or(u64::MAX);
+        let (offset, kind, text) = match &self.state {
+            State::Done => return Ok(None),
+            State::Failed(error) => return Err(error.clone()),
+            State::Commands if self.offset == 0 && src.is_empty() => {
+                self.state = State::Done;
+                return Ok(None);
+            }
+            State::Commands | State::Options => {
+                (self.offset, ErrorKind::UnexpectedEof, "the remote end hung up inside the command list")
+            }
+            State::Objects(pack) => (pack.offset(), ErrorKind::IncompletePack, "the pack is incomplete: early EOF"),
+            State::Opaque(pack) => match pack.decode_eof() {
+                Some(complete) => {
+                    self.state = State::Done;
+                    return Ok(Some(Frame::Complete(complete)));
+                }
+                None => (pack.offset(), ErrorKind::IncompletePack, "the pack is incomplete: early EOF"),
+            },
+        };
+        Err(Error::new(kind, text).with_offset(offset.saturating_add(len)))
+    }
+
+    fn protocol(&self, text: String) -> Error {
+        Error::new(ErrorKind::Protocol, text).with_offset(self.offset)
+    }
+
+    fn limit(&self, what: &str, limit: impl std::fmt::Display) -> Error {
+        Error::new(ErrorKind::LimitExceeded, format!("more than {limit} {what}")).with_offset(self.offset)
+    }
+}
+
+/// The beginning of a line, fit to be printed.
+fn excerpt(line: &[u8]) -> impl std::fmt::Display + '_ {
+    line.get(..200).unwrap_or(line).escape_ascii()
+}

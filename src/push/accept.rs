@@ -1,0 +1,56 @@
+use futures_util::StreamExt;
+use tokio::io::AsyncRead;
+use tokio_util::codec::FramedRead;
+
+use crate::Error;
+use crate::codec::ReceivePackCodec;
+use crate::proto::Frame;
+use crate::push::{Pack, Push, UpdateRequest};
+
+/// Reads the head of a push; the pack stays in the connection, as the body of what comes back. `None` if the client has
+/// nothing to push: it sent a lone flush-pkt, or closed at once.
+///
+/// # Errors
+///
+/// Those of the head, and of the connection. A server that answers malformed heads with a report, which needs the
+/// commands that were read before the error, uses [`read_head`].
+///
+/// # Cancel safety
+///
+/// None: what was read of the head is lost, and so is the connection.
+pub async fn accept<R>(mut framed: FramedRead<R, ReceivePackCodec>) -> Result<Option<Push<Pack<R>>>, Error>
+where
+    R: AsyncRead + Unpin,
+{
+    let mut request = UpdateRequest::new(framed.decoder().object_format());
+    if read_head(&mut framed, &mut request).await? { Ok(Some(Push::new(request, Pack::new(framed)))) } else { Ok(None) }
+}
+
+/// Reads the head of a push into `request`; false if the client has nothing to push.
+///
+/// # Errors
+///
+/// Those of the head, and of the connection; `request` then has what was read before.
+///
+/// # Cancel safety
+///
+/// Full: called again with the same arguments, it goes on where it was.
+pub async fn read_head<R>(
+    framed: &mut FramedRead<R, ReceivePackCodec>,
+    request: &mut UpdateRequest,
+) -> Result<bool, Error>
+where
+    R: AsyncRead + Unpin,
+{
+    let result = loop {
+        match framed.next().await {
+            None => break Ok(false),
+            Some(Ok(Frame::Flush)) => break Ok(!request.commands().is_empty()),
+            // The codec gives no other frame before the flush-pkt, so whatever comes belongs to the head.
+            Some(Ok(frame)) => drop(request.extend(frame)),
+            Some(Err(error)) => break Err(error),
+        }
+    };
+    request.set_negotiated(framed.decoder().negotiated().clone());
+    result
+}

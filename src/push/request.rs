@@ -1,0 +1,213 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::proto::{Capabilities, Command, Frame, Negotiated, ObjectFormat, ObjectId, Report};
+use crate::push::Extensions;
+
+/// One push: its head, what layers have learned about it, and its body, a stream of
+/// [`PackFrame`](crate::proto::PackFrame)s.
+#[derive(Debug)]
+pub struct Push<B> {
+    request: UpdateRequest,
+    extensions: Extensions,
+    body: B,
+}
+
+impl<B> Push<B> {
+    /// A push with nothing in its extensions.
+    pub fn new(request: UpdateRequest, body: B) -> Self {
+        Self { request, extensions: Extensions::default(), body }
+    }
+
+    /// A push of these parts.
+    pub fn from_parts(request: UpdateRequest, extensions: Extensions, body: B) -> Self {
+        Self { request, extensions, body }
+    }
+
+    /// The parts.
+    pub fn into_parts(self) -> (UpdateRequest, Extensions, B) {
+        (self.request, self.extensions, self.body)
+    }
+
+    /// The head.
+    pub fn request(&self) -> &UpdateRequest {
+        &self.request
+    }
+
+    /// The head, to refuse some of its commands.
+    pub fn request_mut(&mut self) -> &mut UpdateRequest {
+        &mut self.request
+    }
+
+    /// What layers have learned about the push: who pushes, from where, to which repository.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The extensions, to add to them.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
+    /// The body.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The body, to read from it.
+    pub fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// The same push with another body.
+    pub fn map<C>(self, body: impl FnOnce(B) -> C) -> Push<C> {
+        Push { request: self.request, extensions: self.extensions, body: body(self.body) }
+    }
+}
+
+/// The head of a push (gitprotocol-pack, "Reference Update Request"): everything before the pack, and what was decided
+/// about each command so far.
+///
+/// A layer that refuses one ref of a push and lets the others through calls [`refuse`](Self::refuse) and passes the push
+/// on: the store skips what is refused, and the [`Report`] says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateRequest {
+    format: ObjectFormat,
+    capabilities: Capabilities,
+    negotiated: Negotiated,
+    shallow: Vec<ObjectId>,
+    commands: Vec<Command>,
+    push_options: Vec<Bytes>,
+    /// As many as there are commands.
+    refusals: Vec<Option<Cow<'static, str>>>,
+}
+
+impl UpdateRequest {
+    /// An empty head.
+    pub fn new(format: ObjectFormat) -> Self {
+        Self {
+            format,
+            capabilities: Capabilities::none(),
+            negotiated: Negotiated::default(),
+            shallow: Vec::new(),
+            commands: Vec::new(),
+            push_options: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Adds a frame of the head; gives back a frame that does not belong to one.
+    pub fn extend(&mut self, frame: Frame) -> Option<Frame> {
+        match frame {
+            Frame::Capabilities(more) if self.capabilities.is_empty() => self.capabilities = more,
+            Frame::Capabilities(more) => self.capabilities = self.capabilities.with(more.as_bytes()),
+            Frame::Shallow(id) => self.shallow.push(id),
+            Frame::Command(command) => self.push_command(command),
+            Frame::PushOption(option) => self.push_options.push(option),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Adds a command.
+    pub fn push_command(&mut self, command: Command) {
+        self.commands.push(command);
+        self.refusals.push(None);
+    }
+
+    /// Sets what was negotiated.
+    pub fn set_negotiated(&mut self, negotiated: Negotiated) {
+        self.negotiated = negotiated;
+    }
+
+    /// The object format that the ids are in.
+    pub fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// What the client asked for, its `agent` and `session-id` among it.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// What was negotiated.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// Where the history of the client's clone is cut off.
+    pub fn shallow(&self) -> &[ObjectId] {
+        &self.shallow
+    }
+
+    /// The commands, in the order of the client.
+    pub fn commands(&self) -> &[Command] {
+        &self.commands
+    }
+
+    /// The push options, in the order of the client.
+    pub fn push_options(&self) -> &[Bytes] {
+        &self.push_options
+    }
+
+    /// Whether a pack follows: unless every command is a deletion.
+    pub fn has_pack(&self) -> bool {
+        self.commands.iter().any(|command| !command.is_delete())
+    }
+
+    /// Refuses the command at `index`, for a reason of one line that the pusher reads. The first reason stays.
+    pub fn refuse(&mut self, index: usize, reason: impl Into<Cow<'static, str>>) {
+        if let Some(slot @ None) = self.refusals.get_mut(index) {
+            *slot = Some(reason.into());
+        }
+    }
+
+    /// Refuses each command that `reason` gives a reason for.
+    pub fn refuse_where<T: Into<Cow<'static, str>>>(&mut self, mut reason: impl FnMut(&Command) -> Option<T>) {
+        for (command, slot) in self.commands.iter().zip(&mut self.refusals) {
+            if let (None, Some(reason)) = (&slot, reason(command)) {
+                *slot = Some(reason.into());
+            }
+        }
+    }
+
+    /// Why the command at `index` is refused, if it is.
+    pub fn refusal(&self, index: usize) -> Option<&str> {
+        self.refusals.get(index)?.as_deref()
+    }
+
+    /// The commands that are not refused, with their places in [`commands`](Self::commands).
+    pub fn open(&self) -> impl Iterator<Item = (usize, &Command)> {
+        self.commands
+            .iter()
+            .zip(&self.refusals)
+            .enumerate()
+            .filter(|(_, (_, no))| no.is_none())
+            .map(|(i, (c, _))| (i, c))
+    }
+
+    /// Whether no command is left to carry out.
+    pub fn is_refused(&self) -> bool {
+        self.open().next().is_none()
+    }
+
+    /// If the push is atomic and some command is refused, refuses all others with git's `atomic push failure`.
+    pub fn settle_atomic(&mut self) {
+        if self.negotiated.atomic && self.refusals.iter().any(Option::is_some) {
+            self.refuse_where(|_| Some("atomic push failure"));
+        }
+    }
+
+    /// The report: `ok` for each command that is not refused.
+    pub fn report(&self) -> Report {
+        let mut report = Report::unpacked();
+        for (command, refusal) in self.commands.iter().zip(&self.refusals) {
+            match refusal {
+                None => report.accept(command),
+                Some(reason) => report.refuse(command, reason.clone()),
+            }
+        }
+        report
+    }
+}

@@ -1,0 +1,110 @@
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_util::StreamExt;
+use tower_service::Service;
+
+use crate::checksum::Checksummed;
+use crate::proto::{Complete, PackFrame, Report};
+use crate::push::{Progress, Push, UpdateRequest};
+use crate::store::{Quarantine, Store};
+use crate::{Error, ErrorKind};
+
+/// Takes pushes into a store.
+///
+/// Before anything is read of the pack it refuses what no store could carry out: names that git's rules forbid
+/// (`funny refname`), and two commands for one ref.
+#[derive(Clone, Debug)]
+pub struct ReceivePack<St> {
+    store: St,
+}
+
+impl<St: Store> ReceivePack<St> {
+    /// Takes pushes into this store.
+    pub fn new(store: St) -> Self {
+        Self { store }
+    }
+}
+
+impl<St, B> Service<Push<Checksummed<B>>> for ReceivePack<St>
+where
+    St: Store,
+    B: Stream<Item = Result<PackFrame, Error>> + Send + 'static,
+{
+    type Response = Report;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Report, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, push: Push<Checksummed<B>>) -> Self::Future {
+        let store = self.store.clone();
+        Box::pin(async move {
+            let (mut request, extensions, body) = push.into_parts();
+            let progress = extensions.get::<Progress>().cloned().unwrap_or_default();
+            judge_names(&mut request);
+            request.settle_atomic();
+            if request.is_refused() {
+                return Ok(request.report());
+            }
+            let commands = request.commands().to_vec();
+            match receive(&store, request, progress, body).await {
+                Err(error) if error.is_remote() => Ok(Report::from_error(&error, &commands)),
+                result => result,
+            }
+        })
+    }
+}
+
+async fn receive<St: Store>(
+    store: &St,
+    request: UpdateRequest,
+    progress: Progress,
+    body: impl Stream<Item = Result<PackFrame, Error>>,
+) -> Result<Report, Error> {
+    let mut quarantine = store.quarantine(&request, progress).await?;
+    match fill(&mut quarantine, body).await {
+        Ok(complete) => quarantine.commit(request, complete).await,
+        Err(error) => {
+            quarantine.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// Writes the body into the quarantine, to its end.
+async fn fill(
+    quarantine: &mut impl Quarantine,
+    body: impl Stream<Item = Result<PackFrame, Error>>,
+) -> Result<Complete, Error> {
+    let mut body = pin!(body);
+    while let Some(frame) = body.next().await {
+        match frame? {
+            PackFrame::Complete(complete) => return Ok(complete),
+            frame => quarantine.write(frame).await?,
+        }
+    }
+    Err(Error::new(ErrorKind::IncompletePack, "the pack is incomplete: early EOF"))
+}
+
+fn judge_names(request: &mut UpdateRequest) {
+    request.refuse_where(|command| (!command.has_valid_name()).then_some("funny refname"));
+
+    let mut seen = HashSet::new();
+    let mut twice = HashSet::new();
+    for command in request.commands() {
+        if !seen.insert(command.name.clone()) {
+            twice.insert(command.name.clone());
+        }
+    }
+    if !twice.is_empty() {
+        request.refuse_where(|command| {
+            twice.contains(&command.name).then_some("multiple updates for this ref not allowed")
+        });
+    }
+}

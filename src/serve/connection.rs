@@ -1,0 +1,278 @@
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_util::codec::FramedRead;
+use tower_service::Service;
+
+use crate::codec::{self, ReceivePackCodec};
+use crate::proto::{Advertisement, Negotiated, Reply, Report};
+use crate::push::{Pack, Push, Reclaim, UpdateRequest, read_head};
+use crate::serve::{Linger, Replies};
+use crate::{BoxError, Error, ErrorKind};
+
+/// Takes one push with the defaults of [`Serve`].
+///
+/// # Errors
+///
+/// Those of [`Serve::serve`].
+pub async fn serve<R, W, S>(read: R, write: W, advertisement: Advertisement, service: S) -> Result<Served, Error>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin,
+    S: Service<Push<Pack<R>>, Response = Report> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    Serve::new().serve(read, write, advertisement, service).await
+}
+
+/// Refuses a client before the advertisement: it shows `fatal: remote error: <text>`. For authorization, archived
+/// repositories and the like.
+///
+/// # Errors
+///
+/// [`ErrorKind::Transport`] if the text could not be written.
+pub async fn refuse(mut write: impl AsyncWrite + Unpin, text: impl Into<Bytes>) -> Result<(), Error> {
+    let mut bytes = BytesMut::new();
+    Reply::Error(text.into()).encode(&Negotiated::default(), &mut bytes)?;
+    write.write_all(&bytes).await?;
+    write.shutdown().await?;
+    Ok(())
+}
+
+/// How a push is served.
+///
+/// ```
+/// use std::time::Duration;
+/// use receive_pack::serve::Serve;
+///
+/// let serve = Serve::new().head_timeout(Duration::from_secs(10));
+/// # drop(serve);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Serve {
+    codec: codec::Builder,
+    stateless: bool,
+    head_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    keep_alive: Option<Duration>,
+    linger: Linger,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            codec: codec::Builder::default(),
+            stateless: false,
+            head_timeout: Some(Duration::from_secs(60)),
+            idle_timeout: Some(Duration::from_secs(1800)),
+            keep_alive: Some(Duration::from_secs(5)),
+            linger: Linger::default(),
+        }
+    }
+}
+
+/// What became of a connection.
+#[derive(Debug)]
+pub struct Served {
+    report: Option<Report>,
+    error: Option<BoxError>,
+    discarded: u64,
+}
+
+impl Served {
+    /// The report that the client was sent; `None` if it had nothing to push.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// The service's error, if the push failed by the server's own trouble: the client was told `internal error`.
+    pub fn error(&self) -> Option<&BoxError> {
+        self.error.as_ref()
+    }
+
+    /// Bytes that the client sent and nobody wanted.
+    pub fn discarded(&self) -> u64 {
+        self.discarded
+    }
+}
+
+impl Serve {
+    /// The defaults, which each setting names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How the pack is taken, and what a client may make us hold. The object format and the capabilities are those of
+    /// the advertisement, whatever this says.
+    pub fn codec(mut self, codec: codec::Builder) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Whether the advertisement was sent before, in an answer of its own (`--stateless-rpc`). Default no.
+    pub fn stateless(mut self, stateless: bool) -> Self {
+        self.stateless = stateless;
+        self
+    }
+
+    /// How long the client may take for the head, from the advertisement on. Default 60 seconds; git asks its user for
+    /// nothing in between, but may run a `pre-push` hook.
+    pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.head_timeout = timeout.into();
+        self
+    }
+
+    /// How long the client may send nothing that completes an object. Default 30 minutes: between its commands and its
+    /// pack a client compresses in silence, for minutes if the repository is large.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// The silence after which an empty packet keeps the line alive, once the pack is in. Default 5 seconds, git's
+    /// `receive.keepAlive`.
+    pub fn keep_alive(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.keep_alive = interval.into();
+        self
+    }
+
+    /// How long the connection is read from after everything was said.
+    pub fn linger(mut self, linger: Linger) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Takes one push: advertisement, head, pack, report; then closes the connection in the right order. Needs a tokio
+    /// runtime with time enabled.
+    ///
+    /// # Errors
+    ///
+    /// Those that could not be told to the client, or that are the client's fault and end the connection: a head that
+    /// broke off or is malformed (which the client is told as well, as far as it can read), and a connection that
+    /// fails. A push that is refused, or fails inside the service, is not an error here; see [`Served`].
+    pub async fn serve<R, W, S>(
+        &self,
+        read: R,
+        mut write: W,
+        advertisement: Advertisement,
+        service: S,
+    ) -> Result<Served, Error>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin,
+        S: Service<Push<Pack<R>>, Response = Report> + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        let mut out = Writer { write: &mut write, negotiated: Negotiated::default(), buffer: BytesMut::new() };
+        let mut framed = self.framed(read, &advertisement);
+        let mut request = UpdateRequest::new(advertisement.format());
+        if !self.stateless {
+            out.say(&Reply::Advertisement(advertisement)).await?;
+        }
+        let head = self.head(&mut framed, &mut request).await;
+        out.negotiated = request.negotiated().clone();
+        match head {
+            Ok(true) => {}
+            Ok(false) => {
+                out.close().await?;
+                return Ok(Served { report: None, error: None, discarded: 0 });
+            }
+            Err(error) => {
+                let _ = self.answer_malformed_head(&mut out, framed, &request, &error).await;
+                return Err(error);
+            }
+        }
+
+        let mut pack = Pack::new(framed);
+        pack.set_idle_timeout(self.idle_timeout);
+        let reclaim = pack.reclaim();
+        let mut replies = Replies::new(Push::new(request, pack), service, self.keep_alive);
+        while let Some(reply) = replies.next().await {
+            out.say(&reply).await?;
+        }
+        let outcome = replies.into_outcome();
+        out.close().await?;
+        let discarded = self.linger_after(reclaim).await;
+        Ok(match outcome {
+            Some(Ok(report)) => Served { report: Some(report), error: None, discarded },
+            Some(Err(error)) => Served { report: None, error: Some(error), discarded },
+            None => Served { report: None, error: None, discarded },
+        })
+    }
+
+    fn framed<R: AsyncRead>(&self, read: R, advertisement: &Advertisement) -> FramedRead<R, ReceivePackCodec> {
+        let codec = self.codec.clone().object_format(advertisement.format());
+        codec.advertised(advertisement.capabilities().clone()).build().framed_read(read)
+    }
+
+    async fn head<R: AsyncRead + Unpin>(
+        &self,
+        framed: &mut FramedRead<R, ReceivePackCodec>,
+        request: &mut UpdateRequest,
+    ) -> Result<bool, Error> {
+        let head = read_head(framed, request);
+        match self.head_timeout {
+            None => head.await,
+            Some(limit) => timeout(limit, head).await.unwrap_or_else(|_| {
+                let text = format!("the client sent no whole request within {} seconds", limit.as_secs());
+                Err(Error::new(ErrorKind::TimedOut, text))
+            }),
+        }
+    }
+
+    /// git's own receive-pack dies here without a word. We say what we can: a report, if the client told us that it
+    /// reads one, or last words on band 3.
+    async fn answer_malformed_head<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+        &self,
+        out: &mut Writer<'_, W>,
+        framed: FramedRead<R, ReceivePackCodec>,
+        request: &UpdateRequest,
+        error: &Error,
+    ) -> Result<(), Error> {
+        if out.negotiated.report.is_some() {
+            out.say(&Reply::Report(Report::unpack_failed(error.reason(), request.commands()))).await?;
+        } else {
+            out.say(&Reply::Fatal(Bytes::from(error.reason().into_owned()))).await?;
+        }
+        out.say(&Reply::Flush).await?;
+        out.close().await?;
+        self.linger.discard(framed.into_inner()).await;
+        Ok(())
+    }
+
+    async fn linger_after<R: AsyncRead + Unpin>(&self, reclaim: Reclaim<R>) -> u64 {
+        // A service that keeps the body somewhere else keeps the connection, too; it is not waited for without end.
+        match timeout(self.linger.idle, reclaim).await {
+            Ok(Some(framed)) => self.linger.discard(framed.into_inner()).await,
+            _ => 0,
+        }
+    }
+}
+
+/// The writing side.
+struct Writer<'a, W> {
+    write: &'a mut W,
+    negotiated: Negotiated,
+    buffer: BytesMut,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<'_, W> {
+    async fn say(&mut self, reply: &Reply) -> Result<(), Error> {
+        reply.encode(&self.negotiated, &mut self.buffer)?;
+        self.write.write_all(&self.buffer).await?;
+        self.buffer.clear();
+        self.write.flush().await?;
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        self.write.shutdown().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::time::{Instant, Sleep, sleep};
+use tower_service::Service;
+
+use crate::proto::{Command, Reply, Report};
+use crate::push::{Pack, Progress, ProgressText, Push};
+use crate::{BoxError, Error};
+
+/// What the server says from the head of a push to its end: text and keep-alives while the service works, then the
+/// report, then the flush-pkt.
+///
+/// Its end is the end of the reply: for a byte stream the moment to shut down the writing side, for HTTP the end of the
+/// body. Dropped before, it drops the service's future, and so rolls the push back.
+pub struct Replies {
+    future: Pin<Box<dyn Future<Output = Result<Report, BoxError>> + Send>>,
+    stage: Stage,
+    text: ProgressText,
+    commands: Vec<Command>,
+    keep_alive: Option<KeepAlive>,
+    outcome: Option<Result<Report, BoxError>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Working,
+    Report,
+    Flush,
+    Done,
+}
+
+impl Replies {
+    /// Hands the push, with a [`Progress`] in its extensions, to the service once that is ready.
+    ///
+    /// `keep_alive` is the silence after which an empty packet is sent, once the pack is in; it needs a runtime with
+    /// time enabled.
+    pub fn new<S, R>(mut push: Push<Pack<R>>, mut service: S, keep_alive: Option<Duration>) -> Self
+    where
+        S: Service<Push<Pack<R>>, Response = Report> + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        R: Send + 'static,
+    {
+        let (progress, text) = Progress::channel(push.request().negotiated().quiet);
+        let commands = push.request().commands().to_vec();
+        let keep_alive = keep_alive.map(|interval| KeepAlive::new(interval, push.body().completion()));
+        push.extensions_mut().insert(progress);
+        let future = Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+            service.call(push).await.map_err(Into::into)
+        });
+        Self { future, stage: Stage::Working, text, commands, keep_alive, outcome: None }
+    }
+
+    /// What the service answered; `None` before the report was given.
+    pub fn into_outcome(self) -> Option<Result<Report, BoxError>> {
+        self.outcome
+    }
+
+    fn report(&self) -> Option<Report> {
+        match self.outcome.as_ref()? {
+            Ok(report) => Some(report.clone()),
+            Err(error) => Some(Report::unpack_failed(reason(error), &self.commands)),
+        }
+    }
+}
+
+/// What the pusher may read of a service's error: our own errors know; of any other only that there was one.
+fn reason(error: &BoxError) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(error) => error.reason().into_owned(),
+        None => "internal error".to_owned(),
+    }
+}
+
+impl Stream for Replies {
+    type Item = Reply;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        let this = &mut *self;
+        loop {
+            // Text comes first, also what was said just before the service was done.
+            if let (Stage::Working | Stage::Report, Poll::Ready(text)) = (this.stage, this.text.poll_text(cx)) {
+                if let Some(keep_alive) = &mut this.keep_alive {
+                    keep_alive.reset();
+                }
+                return Poll::Ready(Some(Reply::Progress(text)));
+            }
+            match this.stage {
+                Stage::Working => match this.future.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => {
+                        this.outcome = Some(outcome);
+                        this.stage = Stage::Report;
+                    }
+                    Poll::Pending => {
+                        let Some(keep_alive) = &mut this.keep_alive else { return Poll::Pending };
+                        return keep_alive.poll_elapsed(cx).map(|()| Some(Reply::KeepAlive));
+                    }
+                },
+                Stage::Report => {
+                    this.stage = Stage::Flush;
+                    return Poll::Ready(this.report().map(Reply::Report));
+                }
+                Stage::Flush => {
+                    this.stage = Stage::Done;
+                    return Poll::Ready(Some(Reply::Flush));
+                }
+                Stage::Done => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+/// Speaks up when nothing was said for a while and the pack is in.
+struct KeepAlive {
+    sleep: Pin<Box<Sleep>>,
+    interval: Duration,
+    pack_is_in: Arc<AtomicBool>,
+}
+
+impl KeepAlive {
+    fn new(interval: Duration, pack_is_in: Arc<AtomicBool>) -> Self {
+        Self { sleep: Box::pin(sleep(interval)), interval, pack_is_in }
+    }
+
+    fn reset(&mut self) {
+        self.sleep.as_mut().reset(Instant::now() + self.interval);
+    }
+
+    fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.reset();
+            if self.pack_is_in.load(Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::ErrorKind;
+use crate::checksum::Hasher;
+use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+
+/// How a pack is indexed.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexOptions {
+    /// The hash of the repository.
+    pub(crate) format: ObjectFormat,
+    /// Whether ids are computed with detection of collision attacks.
+    #[cfg(feature = "collision-detection")]
+    pub(crate) detect_collisions: bool,
+    /// What a pack may cost.
+    pub(crate) limits: IndexLimits,
+    /// The directory for the temporary files of large objects; `None` keeps them in memory.
+    pub(crate) spool: Option<PathBuf>,
+}
+
+impl IndexOptions {
+    /// The defaults for a repository of this format: collisions are detected if the build can, large objects stay in
+    /// memory.
+    pub(crate) fn new(format: ObjectFormat) -> Self {
+        Self {
+            format,
+            #[cfg(feature = "collision-detection")]
+            detect_collisions: true,
+            limits: IndexLimits::default(),
+            spool: None,
+        }
+    }
+
+    pub(super) fn hashing(&self) -> Hashing {
+        Hashing {
+            format: self.format,
+            #[cfg(feature = "collision-detection")]
+            detecting: self.detect_collisions,
+        }
+    }
+}
+
+/// What resolving the deltas of a pack may cost at most.
+///
+/// A delta of a few bytes may ask for an object of many megabytes, and thousands of them may ask for it again, so the
+/// length of a pack says little about the work in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IndexLimits {
+    /// The resolved bytes that any pack may ask for: 1 GiB, about one second of hashing.
+    pub(crate) resolved_floor: u64,
+    /// The resolved bytes that each byte of the pack may ask for on top: 200. Packs of source code ask for about 30.
+    pub(crate) resolved_per_byte: u64,
+    /// The length of an object that a delta makes: 4 GiB.
+    pub(crate) delta_result: u64,
+    /// How many deltas may stand between an object and the whole object it is made from: 10,000. Git makes at most
+    /// 4,095, and whoever reads such an object later pays for each of them.
+    pub(crate) chain_depth: u32,
+    /// The length of a commit, tree or tag: 32 MiB. They are looked into, so they are held in memory.
+    pub(crate) structured_object: u64,
+    /// Blobs longer than this go through a temporary file while deltas are applied to them: 16 MiB. Not a limit, but
+    /// the bound of what one object takes of the memory.
+    pub(crate) in_memory: u64,
+}
+
+impl Default for IndexLimits {
+    fn default() -> Self {
+        Self {
+            resolved_floor: 1 << 30,
+            resolved_per_byte: 200,
+            delta_result: 4 << 30,
+            chain_depth: 10_000,
+            structured_object: 32 << 20,
+            in_memory: 16 << 20,
+        }
+    }
+}
+
+/// The error for a limit that was reached; `what` names it.
+pub(super) fn limit_exceeded(what: &str, limit: u64) -> Error {
+    Error::new(ErrorKind::LimitExceeded, format!("{what} exceeds the limit of {limit}"))
+}
+
+/// How the ids of objects are computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashing {
+    pub(super) format: ObjectFormat,
+    #[cfg(feature = "collision-detection")]
+    detecting: bool,
+}
+
+impl Hashing {
+    /// A hasher that has taken in the header of an object: its kind and its length.
+    pub(super) fn object(&self, kind: ObjectKind, size: u64) -> Hasher {
+        let mut header = [0; 32];
+        let mut rest = header.as_mut_slice();
+        // The longest header is `commit`, a space, twenty digits and NUL; it always fits.
+        let _ = write!(rest, "{} {size}\0", kind.name());
+        let unused = rest.len();
+        let mut hasher = self.hasher();
+        hasher.update(header.get(..header.len().saturating_sub(unused)).unwrap_or_default());
+        hasher
+    }
+
+    /// The id of a whole object.
+    pub(super) fn id(&self, kind: ObjectKind, data: &[u8]) -> Result<ObjectId, Error> {
+        let mut hasher = self.object(kind, data.len() as u64);
+        hasher.update(data);
+        finish(hasher)
+    }
+
+    fn hasher(&self) -> Hasher {
+        #[cfg(feature = "collision-detection")]
+        if self.detecting {
+            return Hasher::detecting(self.format);
+        }
+        Hasher::new(self.format)
+    }
+}
+
+/// The id that a hasher of an object has come to.
+pub(super) fn finish(hasher: Hasher) -> Result<ObjectId, Error> {
+    hasher.finish().map_err(|collision| Error::new(ErrorKind::Collision, collision.to_string()))
+}

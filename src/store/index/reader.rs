@@ -1,0 +1,142 @@
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::head;
+use super::seam::ReadAt;
+use crate::proto::{Entry, ObjectFormat};
+use crate::{Error, ErrorKind};
+
+/// How much of the pack is held at once.
+const WINDOW: usize = 64 * 1024;
+/// How much is read at least. Deltas and their bases stand close together, so that the next entry is often among it;
+/// most entries are far shorter than a page.
+const READ_AHEAD: u64 = 4 * 1024;
+
+/// Reads entries of a pack again, one after the other and in any order, with one inflater for all.
+pub(super) struct EntryReader<'p, P> {
+    pack: &'p P,
+    format: ObjectFormat,
+    /// Where the last entry of the pack ends.
+    pack_end: u64,
+    inflater: Decompress,
+    window: Vec<u8>,
+    /// Where in the pack the window begins.
+    window_start: u64,
+    window_len: usize,
+    /// The entry: where it begins and ends in the pack, and how much of it was taken.
+    entry_start: u64,
+    entry_end: u64,
+    taken_to: u64,
+    finished: bool,
+}
+
+impl<'p, P: ReadAt> EntryReader<'p, P> {
+    pub(super) fn new(pack: &'p P, format: ObjectFormat, pack_end: u64) -> Self {
+        Self {
+            pack,
+            format,
+            pack_end,
+            inflater: Decompress::new(true),
+            window: vec![0; WINDOW],
+            window_start: 0,
+            window_len: 0,
+            entry_start: 0,
+            entry_end: 0,
+            taken_to: 0,
+            finished: true,
+        }
+    }
+
+    /// Goes to the entry that takes the bytes from `start` to `end` of the pack.
+    pub(super) fn open(&mut self, start: u64, end: u64) -> Result<Entry, Error> {
+        (self.entry_start, self.entry_end, self.taken_to) = (start, end, start);
+        self.finished = false;
+        self.inflater.reset(true);
+        let wanted = end.saturating_sub(start).min(head::MAX_LEN as u64);
+        if (self.unread().len() as u64) < wanted {
+            self.load()?;
+        }
+        let entry = head::parse(self.unread(), start, self.format).ok_or_else(|| self.damaged("header"))?;
+        self.taken_to = start.saturating_add(entry.header_len.into());
+        Ok(entry)
+    }
+
+    /// Inflates into `out` until that is full or the entry has ended; gives how many bytes it was, 0 at the end.
+    pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let mut filled = 0_usize;
+        while !self.finished {
+            let Some(space) = out.get_mut(filled..).filter(|space| !space.is_empty()) else { break };
+            if self.unread().is_empty() {
+                self.load()?;
+            }
+            let (before_in, before_out) = (self.inflater.total_in(), self.inflater.total_out());
+            let input = unread(&self.window, self.window_start, self.window_len, self.taken_to, self.entry_end);
+            let status = self
+                .inflater
+                .decompress(input, space, FlushDecompress::None)
+                .map_err(|error| self.damaged("zlib stream").with_source(error))?;
+            let consumed = self.inflater.total_in().saturating_sub(before_in);
+            let produced = self.inflater.total_out().saturating_sub(before_out);
+            self.taken_to = self.taken_to.saturating_add(consumed);
+            filled = filled.saturating_add(usize::try_from(produced).unwrap_or(usize::MAX));
+            self.finished = status == Status::StreamEnd;
+            if consumed == 0 && produced == 0 && !self.finished {
+                return Err(self.damaged("zlib stream"));
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Whether all of the entry has been read.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Inflates the whole entry, which is `len` bytes long, as was found when it arrived.
+    pub(super) fn read_whole(&mut self, len: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+        let len = usize::try_from(len).map_err(|_| self.damaged("length"))?;
+        out.clear();
+        out.resize(len, 0);
+        if self.read(out)? != len {
+            return Err(self.damaged("length"));
+        }
+        Ok(())
+    }
+
+    fn unread(&self) -> &[u8] {
+        unread(&self.window, self.window_start, self.window_len, self.taken_to, self.entry_end)
+    }
+
+    /// Moves the window to the first byte that was not taken.
+    fn load(&mut self) -> Result<(), Error> {
+        let wanted = self.entry_end.saturating_sub(self.taken_to);
+        let len = wanted.max(READ_AHEAD).min(self.pack_end.saturating_sub(self.taken_to)).min(WINDOW as u64);
+        if wanted == 0 || len == 0 {
+            return Err(self.damaged("end"));
+        }
+        self.window_len = 0;
+        let len = usize::try_from(len).unwrap_or(WINDOW);
+        if let Some(window) = self.window.get_mut(..len) {
+            self.pack
+                .read_exact_at(window, self.taken_to)
+                .map_err(|error| Error::store("the pack cannot be read again", error))?;
+            (self.window_start, self.window_len) = (self.taken_to, len);
+        }
+        Ok(())
+    }
+
+    /// The entry was sound when it arrived, so this is the store's trouble and not the client's.
+    fn damaged(&self, what: &str) -> Error {
+        let text = format!("the {what} of an entry differs from what arrived");
+        Error::new(ErrorKind::Store, text).with_offset(self.entry_start)
+    }
+}
+
+/// The part of the window that belongs to the entry and was not taken.
+fn unread(window: &[u8], window_start: u64, window_len: usize, taken_to: u64, entry_end: u64) -> &[u8] {
+    let place = |at: u64| at.checked_sub(window_start).and_then(|at| usize::try_from(at).ok());
+    let part = || {
+        let end = place(entry_end)?.min(window_len);
+        window.get(place(taken_to)?..end)
+    };
+    part().unwrap_or_default()
+}

@@ -1,0 +1,182 @@
+use super::content::{Content, Maker};
+use super::options::limit_exceeded;
+use super::resolve::Shared;
+use super::seam::{Bases, ReadAt, Visit, Worker as _};
+use super::table::{NONE, Tree};
+use crate::Error;
+use crate::proto::{ObjectId, ObjectKind};
+
+/// After how many objects a thread tells the others what it found.
+const BATCH: usize = 256;
+
+/// An object that a walk has found out about.
+pub(super) struct Found {
+    pub(super) entry: u32,
+    pub(super) kind: ObjectKind,
+    pub(super) id: ObjectId,
+}
+
+/// One thread's walks through trees of deltas.
+pub(super) struct Walker<'a, P, B, V: Visit + 'a, F> {
+    shared: &'a Shared<'a, P, B, V, F>,
+    maker: Maker<'a, P>,
+    worker: V::Worker<'a>,
+    /// The way from the root to where the walk is; only objects that more deltas are to be applied to.
+    path: Vec<Base>,
+    found: Vec<Found>,
+}
+
+/// An object on the way, and the deltas still to be applied to it.
+struct Base {
+    kind: ObjectKind,
+    content: Content,
+    depth: u32,
+    children: Children,
+}
+
+impl<'a, P, B, V, F> Walker<'a, P, B, V, F>
+where
+    P: ReadAt,
+    B: Bases,
+    V: Visit,
+    F: Fn(u64, u64) -> Result<(), Error> + Sync,
+{
+    pub(super) fn new(shared: &'a Shared<'a, P, B, V, F>) -> Self {
+        Self {
+            shared,
+            maker: shared.maker(),
+            worker: shared.visit.worker(),
+            path: Vec::new(),
+            found: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Resolves everything that comes of a whole object of the pack.
+    pub(super) fn walk_from_entry(&mut self, entry: u32) -> Result<(), Error> {
+        let table = &self.shared.table;
+        let (start, end) = (table.offset(entry), table.end_of(entry));
+        let (kind, content) = self.maker.whole(start, end, u64::MAX)?;
+        if self.shared.is_unseen(entry) {
+            let id = self.shared.id(entry);
+            self.worker.object(kind, &id, content.memory()).map_err(|error| at(error, start))?;
+            self.found.push(Found { entry, kind, id });
+        }
+        let children = Children::new(&self.shared.tree, self.shared.tree.first_child(entry), NONE);
+        self.walk(Base { kind, content, depth: 0, children })
+    }
+
+    /// Resolves everything that comes of an object that is not in the pack: `first` is the first of the deltas.
+    pub(super) fn walk_from_base(&mut self, kind: ObjectKind, data: Vec<u8>, first: u32) -> Result<(), Error> {
+        let children = Children::new(&self.shared.tree, NONE, first);
+        self.walk(Base { kind, content: Content::Memory(data), depth: 0, children })
+    }
+
+    /// Walks a tree without recursion, so that no chain of deltas is too long for the stack.
+    fn walk(&mut self, root: Base) -> Result<(), Error> {
+        self.path.push(root);
+        while let Some(base) = self.path.last_mut() {
+            if self.shared.is_stopped() {
+                return Ok(());
+            }
+            let Some(entry) = base.children.next(&self.shared.tree) else {
+                self.leave();
+                continue;
+            };
+            let (kind, depth) = (base.kind, base.depth.saturating_add(1));
+            let start = self.shared.table.offset(entry);
+            let (id, content) = self.make(entry, depth).map_err(|error| at(error, start))?;
+            // The last child is the heaviest: its base is let go before going on, so that it does not wait for the
+            // whole subtree.
+            if self.path.last().is_some_and(|base| base.children.is_empty()) {
+                self.leave();
+            }
+            let children = self.settle(entry, kind, id, &content).map_err(|error| at(error, start))?;
+            if children.is_empty() {
+                self.maker.recycle(content);
+            } else {
+                self.path.push(Base { kind, content, depth, children });
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        if let Some(base) = self.path.pop() {
+            self.maker.recycle(base.content);
+        }
+    }
+
+    /// Applies a delta to the object that the walk is at.
+    fn make(&mut self, entry: u32, depth: u32) -> Result<(ObjectId, Content), Error> {
+        let limit = self.shared.limits.chain_depth;
+        if depth > limit {
+            return Err(limit_exceeded("the length of a chain of deltas", limit.into()));
+        }
+        let Some(base) = self.path.last() else { return Err(super::resolve::lost()) };
+        let table = &self.shared.table;
+        let keep = self.shared.tree.first_child(entry) != NONE || !self.shared.groups.is_empty();
+        let made = self.maker.delta(table.offset(entry), table.end_of(entry), base.kind, &base.content, keep)?;
+        let id = match made.id {
+            Some(id) => id,
+            None => self.shared.hashing.id(base.kind, made.content.memory())?,
+        };
+        Ok((id, made.content))
+    }
+
+    /// Makes a resolved object known: to the visitor, to the deltas that want it as their base, to the table.
+    fn settle(&mut self, entry: u32, kind: ObjectKind, id: ObjectId, content: &Content) -> Result<Children, Error> {
+        if kind != ObjectKind::Blob {
+            self.worker.object(kind, &id, content.memory())?;
+        }
+        let claimed = self.shared.claim(&id).unwrap_or(NONE);
+        self.found.push(Found { entry, kind, id });
+        if self.found.len() >= BATCH {
+            self.shared.record(&mut self.found)?;
+        }
+        Ok(Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed))
+    }
+
+    /// Ends the thread's share.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.shared.record(&mut self.found)?;
+        self.worker.finish()
+    }
+}
+
+/// The deltas to be applied to one object: those that are its children in the tree, then the group that it claimed;
+/// the heaviest of all comes last.
+struct Children {
+    lists: [u32; 2],
+    heaviest: u32,
+}
+
+impl Children {
+    fn new(tree: &Tree, own: u32, claimed: u32) -> Self {
+        let all = tree.siblings(own).chain(tree.siblings(claimed));
+        let heaviest = all.max_by_key(|&child| tree.weight(child)).unwrap_or(NONE);
+        Self { lists: [own, claimed], heaviest }
+    }
+
+    fn next(&mut self, tree: &Tree) -> Option<u32> {
+        for list in &mut self.lists {
+            while *list != NONE {
+                let child = *list;
+                *list = tree.next_sibling(child);
+                if child != self.heaviest {
+                    return Some(child);
+                }
+            }
+        }
+        let heaviest = std::mem::replace(&mut self.heaviest, NONE);
+        (heaviest != NONE).then_some(heaviest)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.heaviest == NONE
+    }
+}
+
+/// Names the entry that an error is about.
+fn at(error: Error, offset: u64) -> Error {
+    if error.offset().is_some() || error.is_local() { error } else { error.with_offset(offset) }
+}
