@@ -10,5 +10,6 @@ pub mod push;
 pub mod receive;
 pub mod serve;
 pub mod store;
+pub mod transport;
 
 pub use error::{BoxError, Error, ErrorKind};

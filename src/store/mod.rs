@@ -12,5 +12,11 @@
 mod contract;
 #[cfg(feature = "_index")]
 pub(crate) mod index;
+#[cfg(feature = "_index")]
+pub(crate) mod links;
+#[cfg(feature = "memory")]
+mod memory;
 
 pub use contract::{Quarantine, Store};
+#[cfg(feature = "memory")]
+pub use memory::{MemoryQuarantine, MemoryStore};

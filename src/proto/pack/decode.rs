@@ -22,8 +22,8 @@ use crate::{Error, ErrorKind};
 /// as many bytes on the wire (a stream of empty deflate blocks inflates to nothing, however long). Reads have no
 /// influence on that, nor on how many bytes of wire belong to a chunk: an inflater whose output is full may or may not
 /// have looked at one more symbol of its input, which depends on whether that symbol had arrived. So the last bytes
-/// before a cut ([`CAREFUL`]) are inflated with one byte of input at a time: then the chunk's wire is the shortest that
-/// inflates to the chunk.
+/// before a cut ([`CAREFUL`]) are inflated with one byte of input at a time, and none before it is needed: then the
+/// chunk's wire is the shortest that inflates to the chunk.
 #[derive(Debug)]
 pub(crate) struct PackDecoder {
     format: ObjectFormat,
@@ -137,11 +137,16 @@ impl PackDecoder {
     fn body(&mut self, mut body: Body, src: &mut BytesMut) -> Result<Option<PackObject>, Error> {
         let cut = self.cut(&body);
         self.make_room(cut.room);
+        let mut drained = false;
         loop {
-            // Before the last bytes of a full chunk the output ends early; then the input comes byte by byte.
+            // Before the last bytes of a full chunk the output ends early; then the input comes byte by byte, and each
+            // byte only when those before it have given all they have.
             let careful = !cut.is_last && body.produced >= cut.target.saturating_sub(CAREFUL);
             let room = if cut.is_last || careful { cut.room } else { cut.target.saturating_sub(CAREFUL) };
-            let most = if careful { 1 } else { usize::MAX };
+            let most = match careful {
+                true => usize::from(drained),
+                false => usize::MAX,
+            };
             let until = body.wire.saturating_add(most).min(cut.wire).min(src.len());
 
             let input = src.get(body.wire..until).unwrap_or_default();
@@ -159,7 +164,13 @@ impl PackDecoder {
             if !cut.is_last && body.produced == cut.target {
                 return Ok(Some(self.end_of_chunk(body, src)));
             }
-            if step.consumed == 0 && step.produced == 0 {
+            let stuck = step.consumed == 0 && step.produced == 0;
+            if careful && stuck && !drained {
+                drained = true;
+                continue;
+            }
+            drained = false;
+            if stuck {
                 if body.wire >= cut.wire {
                     return Ok(Some(self.end_of_chunk(body, src)));
                 }

@@ -1,0 +1,204 @@
+//! What objects point at, read without allocation and as leniently as git's own walk reads it.
+
+use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+
+/// An object that git could not walk through; the text is what is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// Gives every link of an object to `each`: the kind that the target must have, and the raw bytes of its id.
+///
+/// Links of a tree to commits of other repositories (gitlinks) are no links. The target of a tag has the kind that
+/// the tag says.
+pub(crate) fn for_each(
+    kind: ObjectKind,
+    data: &[u8],
+    format: ObjectFormat,
+    mut each: impl FnMut(ObjectKind, &[u8]),
+) -> Result<(), Malformed> {
+    match kind {
+        ObjectKind::Blob => Ok(()),
+        ObjectKind::Tree => tree(data, format, each),
+        ObjectKind::Commit => {
+            let commit = Commit::parse(data, format)?;
+            each(ObjectKind::Tree, commit.tree.as_bytes());
+            for parent in commit.parents() {
+                each(ObjectKind::Commit, parent.as_bytes());
+            }
+            Ok(())
+        }
+        ObjectKind::Tag => {
+            let (id, kind) = tag(data, format)?;
+            each(kind, id.as_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// The links of a tree. Entries are `<octal mode> SP <name> NUL <raw id>`.
+fn tree(mut data: &[u8], format: ObjectFormat, mut each: impl FnMut(ObjectKind, &[u8])) -> Result<(), Malformed> {
+    const REGULAR: u32 = 0o10;
+    const SYMLINK: u32 = 0o12;
+    const DIRECTORY: u32 = 0o04;
+    let len = format.len();
+    while !data.is_empty() {
+        let mut mode = 0_u32;
+        let mut digits = data.iter();
+        let mut begun = false;
+        loop {
+            match digits.next() {
+                Some(digit @ b'0'..=b'7') => mode = (mode << 3) | u32::from(digit & 7),
+                Some(b' ') if begun => break,
+                _ => return Err(Malformed("malformed mode in tree entry")),
+            }
+            begun = true;
+        }
+        let name = digits.as_slice();
+        let end = name.iter().position(|byte| *byte == 0).ok_or(Malformed("too-short tree file"))?;
+        if end == 0 {
+            return Err(Malformed("empty filename in tree entry"));
+        }
+        let rest = name.get(end.saturating_add(1)..).unwrap_or_default();
+        let (id, rest) = rest.split_at_checked(len).ok_or(Malformed("too-short tree file"))?;
+        // git takes every type of file that is none of these for a gitlink.
+        match (mode >> 12) & 0o17 {
+            REGULAR | SYMLINK => each(ObjectKind::Blob, id),
+            DIRECTORY => each(ObjectKind::Tree, id),
+            _ => {}
+        }
+        data = rest;
+    }
+    Ok(())
+}
+
+/// What a commit says about its place in history.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Commit<'a> {
+    /// Its tree.
+    pub(crate) tree: ObjectId,
+    parents: &'a [u8],
+    format: ObjectFormat,
+    /// When it was committed, in seconds; 0 if it does not say so.
+    pub(crate) time: u64,
+}
+
+impl<'a> Commit<'a> {
+    /// Reads a commit up to its committer.
+    pub(crate) fn parse(data: &'a [u8], format: ObjectFormat) -> Result<Self, Malformed> {
+        let (tree, rest) = hex_line(data, b"tree ", format).ok_or(Malformed("bogus commit object"))?;
+        let mut after = rest;
+        while after.starts_with(b"parent ") {
+            (_, after) = hex_line(after, b"parent ", format).ok_or(Malformed("bad parents in commit"))?;
+        }
+        let parents = rest.get(..rest.len().saturating_sub(after.len())).unwrap_or_default();
+        Ok(Self { tree, parents, format, time: time(after) })
+    }
+
+    /// Its parents.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = ObjectId> {
+        let (format, mut rest) = (self.format, self.parents);
+        std::iter::from_fn(move || {
+            let (parent, after) = hex_line(rest, b"parent ", format)?;
+            rest = after;
+            Some(parent)
+        })
+    }
+}
+
+/// The time at the end of the committer's line: behind the last `> `.
+fn time(headers: &[u8]) -> u64 {
+    let mut lines = headers.split(|byte| *byte == b'\n');
+    let committer = match (lines.next(), lines.next()) {
+        (Some(author), Some(committer)) if author.starts_with(b"author ") && committer.starts_with(b"committer ") => {
+            committer
+        }
+        _ => return 0,
+    };
+    let after = committer.iter().rposition(|byte| *byte == b'>').map_or(committer.len(), |at| at.saturating_add(1));
+    let digits = committer.get(after..).unwrap_or_default().trim_ascii_start();
+    let digits = digits.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
+    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// What a tag points at, and the kind it says that has.
+pub(crate) fn tag(data: &[u8], format: ObjectFormat) -> Result<(ObjectId, ObjectKind), Malformed> {
+    let (id, rest) = hex_line(data, b"object ", format).ok_or(Malformed("bogus tag object"))?;
+    let line = rest.strip_prefix(b"type ").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+    let kind = match line {
+        Some(b"commit") => ObjectKind::Commit,
+        Some(b"tree") => ObjectKind::Tree,
+        Some(b"blob") => ObjectKind::Blob,
+        Some(b"tag") => ObjectKind::Tag,
+        _ => return Err(Malformed("unknown tag type")),
+    };
+    Ok((id, kind))
+}
+
+/// A line of a keyword and an id, and what follows it.
+fn hex_line<'a>(data: &'a [u8], keyword: &[u8], format: ObjectFormat) -> Option<(ObjectId, &'a [u8])> {
+    let (hex, rest) = data.strip_prefix(keyword)?.split_at_checked(format.hex_len())?;
+    Some((ObjectId::from_hex(format, hex)?, rest.strip_prefix(b"\n")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn links(kind: ObjectKind, data: &[u8]) -> Result<Vec<(ObjectKind, String)>, Malformed> {
+        let mut links = Vec::new();
+        for_each(kind, data, ObjectFormat::Sha1, |kind, id| {
+            links.push((kind, ObjectId::from_bytes(id).unwrap().to_string()));
+        })?;
+        Ok(links)
+    }
+
+    #[test]
+    fn a_tree_links_blobs_and_trees_and_no_gitlinks() {
+        let mut tree = Vec::new();
+        for (mode, byte) in [("100644", 1), ("100755", 2), ("120000", 3), ("40000", 4), ("160000", 5), ("040000", 6)] {
+            tree.extend_from_slice(format!("{mode} name\0").as_bytes());
+            tree.extend_from_slice(&[byte; 20]);
+        }
+        let kinds: Vec<_> =
+            links(ObjectKind::Tree, &tree).unwrap().into_iter().map(|(kind, id)| (kind, id[..2].to_owned())).collect();
+        let (blob, tree_) = (ObjectKind::Blob, ObjectKind::Tree);
+        let expected = [(blob, "01"), (blob, "02"), (blob, "03"), (tree_, "04"), (tree_, "06")];
+        assert_eq!(kinds, expected.map(|(kind, id)| (kind, id.to_owned())));
+        for cut in 1..tree.len() {
+            let whole = cut % 32 == 0 && cut <= 96;
+            let first = links(ObjectKind::Tree, &tree[..cut]);
+            assert!(first.is_err() || whole || (cut == 127 || cut == 159), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_commit_links_its_tree_and_parents() {
+        let text = format!(
+            "tree {A}\nparent {B}\nparent {A}\nauthor X <x> 1 +0000\ncommitter Y <y> 1234 +0100\n\nparent {B}\n"
+        );
+        let expected = [(ObjectKind::Tree, A), (ObjectKind::Commit, B), (ObjectKind::Commit, A)];
+        assert_eq!(
+            links(ObjectKind::Commit, text.as_bytes()).unwrap(),
+            expected.map(|(kind, id)| (kind, id.to_owned()))
+        );
+        assert_eq!(Commit::parse(text.as_bytes(), ObjectFormat::Sha1).unwrap().time, 1234);
+        for bad in [format!("tree {A}"), format!("tree {A}\nparent {A}x\n"), format!("parent {A}\n"), String::new()] {
+            assert!(links(ObjectKind::Commit, bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        // git reads these two; the time is then unknown.
+        for odd in [format!("tree {A}\n"), format!("tree {A}\nauthor x\ncommitter y\n")] {
+            assert_eq!(Commit::parse(odd.as_bytes(), ObjectFormat::Sha1).unwrap().time, 0, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_links_its_object() {
+        let text = format!("object {A}\ntype tree\ntag x\n\n");
+        assert_eq!(links(ObjectKind::Tag, text.as_bytes()).unwrap(), [(ObjectKind::Tree, A.to_owned())]);
+        assert!(links(ObjectKind::Tag, format!("object {A}\ntype x\n").as_bytes()).is_err());
+        assert!(links(ObjectKind::Tag, format!("object {A}\n").as_bytes()).is_err());
+    }
+}

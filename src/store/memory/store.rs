@@ -1,0 +1,124 @@
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::MemoryQuarantine;
+use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
+use crate::push::{Progress, UpdateRequest};
+use crate::store::Store;
+use crate::store::index::{Bases, Index};
+use crate::{Error, ErrorKind};
+
+/// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
+///
+/// It keeps packs as they come, so its memory is that of all packs it took. Thin packs are completed, atomic pushes are
+/// atomic, and what a pack links to must be there. In that it is stricter than git, which minds only what the new refs
+/// reach.
+///
+/// ```
+/// use receive_pack::proto::ObjectFormat;
+/// use receive_pack::store::MemoryStore;
+///
+/// let store = MemoryStore::new(ObjectFormat::Sha1);
+/// assert!(store.refs().is_empty());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    format: ObjectFormat,
+    repository: Arc<Mutex<Repository>>,
+}
+
+/// What all clones share.
+#[derive(Debug, Default)]
+pub(super) struct Repository {
+    pub(super) refs: BTreeMap<Bytes, ObjectId>,
+    pub(super) packs: Vec<Arc<Pack>>,
+}
+
+/// A pack that has landed.
+#[derive(Debug)]
+pub(super) struct Pack {
+    pub(super) bytes: super::pack::Bytes,
+    pub(super) index: Index,
+}
+
+/// The largest object that is read: 1 GiB.
+const MAX_OBJECT: u64 = 1 << 30;
+
+impl MemoryStore {
+    /// An empty repository.
+    pub fn new(format: ObjectFormat) -> Self {
+        Self { format, repository: Arc::default() }
+    }
+
+    /// The refs: full names and ids, sorted by name.
+    pub fn refs(&self) -> Vec<(Bytes, ObjectId)> {
+        self.lock().refs.iter().map(|(name, id)| (name.clone(), *id)).collect()
+    }
+
+    /// The object with this id, its deltas resolved.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::LimitExceeded`] if it is larger than 1 GiB.
+    pub fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        let packs = self.lock().packs.clone();
+        for pack in packs {
+            if let Some(object) = pack.index.reader(&pack.bytes, MAX_OBJECT).read(id)? {
+                return Ok(Some(object));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The ids of all objects, in no order; one that came in several packs stands there several times.
+    pub fn object_ids(&self) -> Vec<ObjectId> {
+        let packs = self.lock().packs.clone();
+        packs.iter().flat_map(|pack| pack.index.objects().map(|(id, _)| id)).collect()
+    }
+
+    pub(super) fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Repository> {
+        self.repository.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Repository {
+    pub(super) fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
+        self.packs.iter().find_map(|pack| pack.index.kind_of(id))
+    }
+}
+
+/// Thin packs have their bases here.
+impl Bases for MemoryStore {
+    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.object(id)
+    }
+}
+
+impl Store for MemoryStore {
+    type Quarantine = MemoryQuarantine;
+
+    async fn advertise(&self) -> Result<Advertisement, Error> {
+        let advertisement = Advertisement::new(self.format).with_refs(self.refs());
+        Ok(advertisement.with_capabilities(default_capabilities(self.format)))
+    }
+
+    fn quarantine(
+        &self,
+        request: &UpdateRequest,
+        _: Progress,
+    ) -> impl Future<Output = Result<MemoryQuarantine, Error>> + Send {
+        let quarantine = if request.shallow().is_empty() {
+            Ok(MemoryQuarantine::new(self.clone()))
+        } else {
+            Err(Error::new(ErrorKind::Refused, "shallow update not allowed"))
+        };
+        std::future::ready(quarantine)
+    }
+}

@@ -1,0 +1,19 @@
+//! What stands before the conversation of receive-pack on each transport: which repository does the client want?
+//!
+//! - `git://`: [`DaemonRequest`], the first pkt-line of a connection.
+//! - SSH: [`SshCommand`], the command line of an exec request.
+//!
+//! Neither decides anything: whether the path may be served is the server's to say.
+//!
+//! ```
+//! use receive_pack::transport::SshCommand;
+//!
+//! let command = SshCommand::parse(b"git-receive-pack '/srv/it'\\''s.git'").unwrap();
+//! assert_eq!((command.service(), command.path()), ("git-receive-pack", &b"/srv/it's.git"[..]));
+//! ```
+
+mod daemon;
+mod ssh;
+
+pub use daemon::DaemonRequest;
+pub use ssh::SshCommand;

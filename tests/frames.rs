@@ -1,0 +1,220 @@
+//! Frames depend on the bytes of a push, never on how reads cut them, and they are the bytes.
+
+mod support;
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt};
+use proptest::prelude::*;
+use receive_pack::codec::ReceivePackCodec;
+use receive_pack::proto::{Config, Frame, ObjectFormat, ObjectKind, Payload, Receive, Send};
+use receive_pack::{Error, ErrorKind};
+use support::io::{READ_SIZES, Script};
+use support::pack::{Delta, PackBuilder};
+use support::request::Request;
+use support::rng::Rng;
+
+const CHUNK: usize = 1024;
+
+/// A pack with entries around the chunk size: shorter, as long, longer, many times as long; compressible and not;
+/// stored, and made of deflate blocks of every kind.
+fn pack(seed: u64) -> Bytes {
+    let mut rng = Rng::new(seed);
+    let mut builder = PackBuilder::default().level(rng.below(10) as u32);
+    let mut offset = builder.object(ObjectKind::Blob, b"");
+    for size in [0, 1, CHUNK - 301, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 300, 50 * CHUNK] {
+        let data = match rng.below(3) {
+            0 => vec![b'a'; size],
+            1 => rng.bytes(size),
+            _ => {
+                let mut text = Vec::new();
+                while text.len() < size {
+                    rng.line(&mut text);
+                }
+                text.truncate(size);
+                text
+            }
+        };
+        offset = match rng.below(3) {
+            0 => builder.ofs_delta(offset, &Delta::between(b"", &data)),
+            _ => builder.object(ObjectKind::Blob, &data),
+        };
+    }
+    builder.finish()
+}
+
+fn push(seed: u64) -> Bytes {
+    let id = "1".repeat(40);
+    let request = Request::new().create("refs/heads/main", &id).delete("refs/heads/old", &id).shallow(&id);
+    request.options(&["ci.skip", "", "a=b"]).pack(pack(seed)).bytes()
+}
+
+fn config(payload: Payload) -> Config {
+    let mut config = Config::new(ObjectFormat::Sha1);
+    config.payload = payload;
+    config.chunk_size = CHUNK;
+    config
+}
+
+/// All frames of `bytes`, given to the machine in pieces that end at `cuts`.
+fn frames(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, payload: Payload) -> Result<Vec<Frame>, Error> {
+    let (mut receive, mut src, mut frames, mut at) = (Receive::new(config(payload)), BytesMut::new(), Vec::new(), 0);
+    for cut in cuts.into_iter().chain([bytes.len()]) {
+        let cut = cut.clamp(at, bytes.len());
+        src.extend_from_slice(&bytes[at..cut]);
+        at = cut;
+        while let Some(frame) = receive.decode(&mut src)? {
+            frames.push(frame);
+        }
+    }
+    while let Some(frame) = receive.decode_eof(&mut src)? {
+        frames.push(frame);
+    }
+    Ok(frames)
+}
+
+fn wire(frames: &[Frame]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for frame in frames {
+        match frame {
+            Frame::PackHeader(header) => wire.extend_from_slice(&header.wire()),
+            Frame::PackObject(object) => wire.extend_from_slice(object.wire()),
+            Frame::PackData(data) => wire.extend_from_slice(data),
+            _ => {}
+        }
+    }
+    wire
+}
+
+#[tokio::test]
+async fn frames_are_the_same_for_reads_of_every_size() {
+    for seed in 0..8 {
+        let bytes = push(seed);
+        let whole = frames(&bytes, [], Payload::Objects).unwrap();
+        for size in READ_SIZES {
+            for pauses in [false, true] {
+                let script = Script::of(bytes.clone()).pieces(size);
+                let script = if pauses { script.pauses(seed) } else { script };
+                let codec = ReceivePackCodec::builder().chunk_size(CHUNK).build();
+                let read: Vec<Frame> = codec.framed_read(script).try_collect().await.unwrap();
+                assert!(read == whole, "seed {seed}: reads of {size} bytes gave other frames");
+            }
+        }
+        assert!(whole.iter().any(|frame| matches!(frame, Frame::PackObject(object) if !object.is_end())));
+    }
+}
+
+#[test]
+fn the_wire_bytes_of_all_frames_are_the_pack() {
+    for seed in 0..8 {
+        let (bytes, pack) = (push(seed), pack(seed));
+        let objects = wire(&frames(&bytes, [], Payload::Objects).unwrap());
+        assert!(objects == pack[..pack.len() - 20], "the objects of seed {seed} are not the pack without its trailer");
+        let opaque = wire(&frames(&bytes, [7, 4000, 4001], Payload::Opaque).unwrap());
+        assert!(opaque == pack, "the data of seed {seed} is not the pack");
+    }
+}
+
+#[test]
+fn chunks_are_full_or_the_last_of_their_entry() {
+    let mut last_offset = 0;
+    for frame in frames(&push(3), [], Payload::Objects).unwrap() {
+        let Frame::PackObject(object) = frame else { continue };
+        assert!(object.is_end() || object.data().len() == CHUNK || object.wire().len() == 2 * CHUNK);
+        assert_eq!(object.is_start(), object.entry().offset != last_offset);
+        assert_eq!(object.is_start(), object.data_offset() == 0);
+        assert!(!object.is_end() || object.data_offset() + object.data().len() as u64 == object.entry().size);
+        last_offset = object.entry().offset;
+    }
+    assert!(last_offset > 0);
+}
+
+#[test]
+fn a_stream_that_inflates_to_nothing_comes_in_bounded_chunks() {
+    // Stored blocks of no bytes: two thousand of them, then the empty last one and the checksum of nothing.
+    let mut stream = vec![0x78, 0x9c];
+    for _ in 0..2000 {
+        stream.extend_from_slice(&[0, 0, 0, 0xff, 0xff]);
+    }
+    stream.extend_from_slice(&[1, 0, 0, 0xff, 0xff, 0, 0, 0, 1]);
+    let mut builder = PackBuilder::default();
+    let mut entry = support::pack::entry_header(support::pack::BLOB, 0);
+    entry.extend_from_slice(&stream);
+    builder.raw(&entry, 1);
+    let bytes = Request::new().create("refs/heads/main", "1".repeat(40)).pack(builder.finish()).bytes();
+    let whole = frames(&bytes, [], Payload::Objects).unwrap();
+    for frame in &whole {
+        assert!(!matches!(frame, Frame::PackObject(object) if object.wire().len() > 2 * CHUNK));
+    }
+    assert!(whole == frames(&bytes, 0..bytes.len(), Payload::Objects).unwrap(), "one byte at a time gave other frames");
+}
+
+#[test]
+fn decoding_what_was_encoded_gives_the_same_frames() {
+    for payload in [Payload::Objects, Payload::Opaque] {
+        let once = frames(&push(5), [], payload).unwrap();
+        let (mut send, mut wire) = (Send::new(&config(payload)), BytesMut::new());
+        for frame in once.clone() {
+            send.encode(frame, &mut wire).unwrap();
+        }
+        assert!(frames(&wire, [], payload).unwrap() == once, "{payload:?}: not the same frames");
+    }
+}
+
+#[test]
+fn the_stream_may_end_anywhere_and_the_error_says_where() {
+    let bytes = push(6);
+    let head = bytes.len() - pack(6).len();
+    // Every byte of the head and of the pack's beginning and end, and some of the rest.
+    let all: Range<usize> = 1..bytes.len();
+    for end in all.filter(|end| *end < head + 3000 || *end > bytes.len() - 50 || end % 997 == 0) {
+        let error = frames(&bytes[..end], [], Payload::Objects).expect_err("a push that is cut short is an error");
+        let (kind, offset) = match end {
+            _ if end < head => (ErrorKind::UnexpectedEof, end),
+            _ => (ErrorKind::IncompletePack, end - head),
+        };
+        assert_eq!((error.kind(), error.offset()), (kind, Some(offset as u64)), "cut at {end}");
+    }
+    assert!(frames(&[], [], Payload::Objects).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_first_error_is_given_again() {
+    let mut bytes = push(7).to_vec();
+    let at = bytes.len() / 2;
+    bytes.splice(at..at, [0xff; 20]);
+    let mut read = ReceivePackCodec::new().framed_read(Script::of(bytes));
+    let error = loop {
+        match read.next().await {
+            Some(Ok(frame)) => assert!(!matches!(frame, Frame::Complete(_))),
+            Some(Err(error)) => break error,
+            None => panic!("the damaged pack was taken"),
+        }
+    };
+    // FramedRead gives None once after an error, and then decodes on.
+    assert!(read.next().await.is_none());
+    assert_eq!(read.next().await.unwrap().unwrap_err().to_string(), error.to_string());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn frames_are_the_same_wherever_the_bytes_are_cut(seed in 0..20_u64, mut cuts in prop::collection::vec(0..70_000_usize, 0..40)) {
+        cuts.sort_unstable();
+        let bytes = push(seed);
+        let whole = frames(&bytes, [], Payload::Objects).unwrap();
+        prop_assert!(frames(&bytes, cuts, Payload::Objects).unwrap() == whole);
+    }
+
+    #[test]
+    fn any_bytes_are_an_error_or_a_push_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..3000_usize) {
+        let _ = frames(&bytes, [], Payload::Objects);
+        let mut damaged = push(1).to_vec();
+        for (slot, byte) in damaged.iter_mut().skip(at).zip(&bytes) {
+            *slot = *byte;
+        }
+        let _ = frames(&damaged, [], Payload::Objects);
+    }
+}
