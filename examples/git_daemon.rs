@@ -17,8 +17,8 @@ use receive_pack::proto::ObjectFormat;
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{self, Serve};
 use receive_pack::store::{BareRepository, Store};
+use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -72,62 +72,39 @@ async fn main() -> Result<(), BoxError> {
 async fn connection(stream: TcpStream, args: &Args, limit: GlobalConcurrencyLimitLayer) -> Result<String, BoxError> {
     stream.set_nodelay(true)?;
     let (mut read, write) = stream.into_split();
-    let request = tokio::time::timeout(Duration::from_secs(10), Request::read(&mut read)).await??;
+    let request = tokio::time::timeout(Duration::from_secs(10), DaemonRequest::read(&mut read)).await??;
 
-    let Some(store) = request.repository(args) else {
-        let text = format!("access denied or repository not exported: {}", request.path);
+    let path = request.path().escape_ascii();
+
+    let Some(store) = repository(&request, args) else {
+        let text = format!("access denied or repository not exported: {path}");
         serve::refuse(write, text.clone()).await?;
         return Ok(text);
     };
     let store = store?;
-    let advertisement = store.advertise().await?.with_version_1(request.version_1);
+    let advertisement = store.advertise().await?.with_version_1(request.wants_version_1());
     let service = ServiceBuilder::new().layer(limit).layer(ChecksumLayer::new()).service(ReceivePack::new(store));
     let served = Serve::new().serve(read, write, advertisement, service).await?;
 
     Ok(match (served.report(), served.error()) {
-        (Some(report), _) if report.is_ok() => format!("pushed to {}", request.path),
-        (Some(report), _) => format!("refused, wholly or in part, for {}: {report:?}", request.path),
-        (None, Some(error)) => format!("failed for {}: {error}", request.path),
-        (None, None) => format!("nothing to push to {}", request.path),
+        (Some(report), _) if report.is_ok() => format!("pushed to {path}"),
+        (Some(report), _) => format!("refused, wholly or in part, for {path}: {report:?}"),
+        (None, Some(error)) => format!("failed for {path}: {error}"),
+        (None, None) => format!("nothing to push to {path}"),
     })
 }
 
-/// The first pkt-line of a connection: `git-receive-pack /path\0host=..\0[\0version=1\0]` (gitprotocol-pack, "Git
-/// Transport").
-struct Request {
-    is_push: bool,
-    path: String,
-    version_1: bool,
-}
-
-impl Request {
-    async fn read(read: &mut (impl AsyncRead + Unpin)) -> Result<Self, BoxError> {
-        let mut len = [0; 4];
-        read.read_exact(&mut len).await?;
-        let len = usize::from_str_radix(std::str::from_utf8(&len)?, 16)?;
-        if !(5..=4096).contains(&len) {
-            return Err("the request line is malformed".into());
-        }
-        let mut line = vec![0; len - 4];
-        read.read_exact(&mut line).await?;
-        let line = String::from_utf8(line)?;
-        let mut words = line.split('\0');
-        let (service, path) = words.next().unwrap_or_default().trim_end().split_once(' ').unwrap_or_default();
-        let version_1 = words.any(|word| word == "version=1");
-        Ok(Self { is_push: service == "git-receive-pack", path: path.to_owned(), version_1 })
+/// The repository that the client names: below the root, and made now if it may be. `None` if there is none.
+fn repository(request: &DaemonRequest, args: &Args) -> Option<Result<BareRepository, Error>> {
+    let path = std::str::from_utf8(request.path()).ok()?;
+    let path = Path::new(path.trim_start_matches('/'));
+    let is_below = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if request.service() != "git-receive-pack" || !is_below || path.as_os_str().is_empty() {
+        return None;
     }
-
-    /// The repository that the client names: below the root, and made now if it may be. `None` if there is none.
-    fn repository(&self, args: &Args) -> Option<Result<BareRepository, Error>> {
-        let path = Path::new(self.path.trim_start_matches('/'));
-        let is_below = path.components().all(|part| matches!(part, Component::Normal(_)));
-        if !self.is_push || !is_below || path.as_os_str().is_empty() {
-            return None;
-        }
-        let path = args.root.join(path);
-        if path.exists() {
-            return Some(BareRepository::open(&path));
-        }
-        args.auto_init.then(|| BareRepository::init(&path, ObjectFormat::Sha1))
+    let path = args.root.join(path);
+    if path.exists() {
+        return Some(BareRepository::open(&path));
     }
+    args.auto_init.then(|| BareRepository::init(&path, ObjectFormat::Sha1))
 }

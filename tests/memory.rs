@@ -10,6 +10,7 @@ use receive_pack::checksum::{Checksummed, Throttle};
 use receive_pack::codec::ReceivePackCodec;
 use receive_pack::proto::{ObjectFormat, PackFrame, Payload};
 use receive_pack::push::accept;
+use receive_pack::store::BareRepository;
 use support::git::Repo;
 use support::io::Script;
 use support::memory::{child_task, peak_of_child, report_peak};
@@ -54,8 +55,9 @@ fn peak_memory_of_a_push_into_a_bare_repository_does_not_grow_with_it() {
 fn child_pushes_into_a_bare_repository() {
     let Some((_, reader)) = task() else { return };
     let repo = Repo::bare();
+    let store = BareRepository::open(repo.path()).expect("the repository opens");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let (served, _) = runtime.expect("a runtime").block_on(serve(&repo, reader));
+    let (served, _) = runtime.expect("a runtime").block_on(serve(store, reader));
     assert!(served.expect("the push is served").report().expect("a report").is_ok());
     report_peak();
 }

@@ -8,9 +8,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use receive_pack::proto::{ObjectFormat, ObjectKind};
 use support::fast_import::Shape;
 use support::git::{Repo, assert_same_repository};
-use support::pack::PackBuilder;
+use support::pack::{self, PackBuilder};
 use support::request::{Advertised, Reply, Request, pkt};
 use support::server::{Daemon, example};
 
@@ -192,11 +193,10 @@ fn an_atomic_push_with_one_stale_old_id_changes_nothing() {
 fn a_push_that_lacks_objects_is_refused_and_leaves_nothing() {
     let (_, daemon, _, target) = pushed();
     let before = target.stored();
-    let lost = support::pack::commit(&support::pack::blob_id(b"a tree that nobody has"), &[]);
+    let lost = pack::commit(&pack::blob_id(b"a tree that nobody has"), &[]);
     let mut builder = PackBuilder::default();
-    builder.object(receive_pack::proto::ObjectKind::Commit, &lost);
-    let format = receive_pack::proto::ObjectFormat::Sha1;
-    let id = support::pack::object_id(format, receive_pack::proto::ObjectKind::Commit, &lost);
+    builder.object(ObjectKind::Commit, &lost);
+    let id = pack::object_id(ObjectFormat::Sha1, ObjectKind::Commit, &lost);
     let request = Request::new().create("refs/heads/lost", id).pack(builder.finish());
     let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
     let reply = Reply::side_band(&said);

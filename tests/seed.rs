@@ -1,6 +1,6 @@
 //! The three repairs that this crate grew from, and the hole that they left.
 
-#![cfg(feature = "bare-repository")]
+#![cfg(feature = "memory")]
 
 mod support;
 
@@ -8,14 +8,14 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use receive_pack::checksum::{Checksummed, Throttle};
 use receive_pack::codec::ReceivePackCodec;
-use receive_pack::proto::{Complete, ObjectFormat, PackFrame, Payload};
+use receive_pack::proto::{Complete, ObjectFormat, ObjectKind, PackFrame, Payload};
 use receive_pack::push::accept;
+use receive_pack::store::MemoryStore;
 use receive_pack::{Error, ErrorKind};
-use support::git::Repo;
 use support::io::{READ_SIZES, Script};
 use support::pack::{BigPack, Shape};
-use support::request::{Advertised, Reply, Request};
-use support::server::{in_time, serve};
+use support::request::Request;
+use support::server::{heard, in_time, serve};
 
 /// The push of a pack to a new branch.
 fn push(pack: &BigPack) -> Request {
@@ -60,22 +60,19 @@ fn small() -> BigPack {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pack_of_5_mib_in_chunks_of_4_kib_completes_and_every_blob_lands() {
     let pack = BigPack::new(Shape::mib(5));
-    let repo = Repo::bare();
-    let (served, said) = serve(&repo, whole(&pack).pieces(4 << 10)).await;
+    let store = MemoryStore::default();
+    let (served, said) = serve(store.clone(), whole(&pack).pieces(4 << 10)).await;
     assert!(served.expect("the push is served").report().expect("a report").is_ok());
 
-    let mut said = &said[..];
-    Advertised::take(&mut said);
-    let reply = Reply::side_band(said);
+    let (_, reply) = heard(&said);
     reply.assert_ok();
     assert_eq!(reply.refs, [("refs/heads/main".to_owned(), Ok(()))]);
-    assert_eq!(repo.rev("refs/heads/main"), pack.tip().to_string());
+    assert_eq!(store.refs(), [(Bytes::from_static(b"refs/heads/main"), pack.tip())]);
+    assert_eq!(store.object_ids().len(), pack.entries() as usize);
     for (index, id) in pack.blob_ids().iter().enumerate() {
-        assert!(repo.object("blob", &id.to_string()) == pack.blob(index), "blob {index} differs");
+        let object = store.object(id).expect("a store that can be read");
+        assert!(object == Some((ObjectKind::Blob, pack.blob(index))), "blob {index} differs");
     }
-    assert_eq!(repo.reachable().len(), pack.entries() as usize);
-    repo.fsck();
-    repo.assert_no_leftovers();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,11 +94,11 @@ async fn a_small_pack_completes_from_its_bytes_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_push_lands_on_a_connection_that_stays_open() {
-    let (pack, repo) = (small(), Repo::bare());
-    let (served, _) = serve(&repo, whole(&pack).pauses(7)).await;
+    let (pack, store) = (small(), MemoryStore::default());
+    let (served, said) = serve(store.clone(), whole(&pack).pauses(7)).await;
     assert!(served.expect("the push is served").report().expect("a report").is_ok());
-    assert_eq!(repo.reachable().len(), pack.entries() as usize);
-    repo.fsck();
+    heard(&said).1.assert_ok();
+    assert_eq!(store.object_ids().len(), pack.entries() as usize);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,19 +125,16 @@ async fn the_client_of_a_truncated_pack_gets_a_report_that_says_so() {
     let pack = small();
     let (head, len) = (push(&pack).head().len() as u64, pack.to_bytes().len() as u64);
     for cut in [0, 12, len / 2, len - 20, len - 1] {
-        let repo = Repo::bare();
-        let (served, said) = serve(&repo, whole_until(&pack, head + cut)).await;
+        let store = MemoryStore::default();
+        let (served, said) = serve(store.clone(), whole_until(&pack, head + cut)).await;
         let served = served.expect("a truncated pack is the client's fault, and was answered");
         assert!(served.error().is_none());
         assert!(served.report().is_some_and(|report| report.unpack_error().is_some()), "cut at {cut}: {served:?}");
 
-        let mut said = &said[..];
-        Advertised::take(&mut said);
-        let reply = Reply::side_band(said);
+        let (_, reply) = heard(&said);
         assert!(reply.unpack.contains("incomplete"), "cut at {cut}: {reply:?}");
         assert_eq!(reply.refs, [("refs/heads/main".to_owned(), Err("unpacker error".to_owned()))]);
-        assert!(repo.refs().is_empty() && repo.stored().is_empty());
-        repo.assert_no_leftovers();
+        assert!(store.refs().is_empty() && store.object_ids().is_empty());
     }
 }
 

@@ -10,5 +10,4 @@ pub mod memory;
 pub mod pack;
 pub mod request;
 pub mod rng;
-#[cfg(feature = "bare-repository")]
 pub mod server;

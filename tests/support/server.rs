@@ -9,12 +9,13 @@ use receive_pack::Error;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve, Served};
-use receive_pack::store::{BareRepository, Store};
+use receive_pack::store::Store;
 use tower::ServiceBuilder;
 
 use super::git::Repo;
 use super::io::Script;
 use super::memory;
+use super::request::{Advertised, Reply};
 
 /// The program that an example becomes, brought up to date first: a run of a single test builds no examples, and an old
 /// one would be tested in silence.
@@ -97,17 +98,23 @@ impl Drop for Daemon {
     }
 }
 
-/// Takes one push into `repo` within this process; gives what `serve` says of it, and every byte the client was sent.
+/// Takes one push into `store` within this process; gives what `serve` says of it, and every byte the client was sent.
 ///
 /// The connection closes at once after the report: a reader that stays open would else be waited for.
-pub async fn serve(repo: &Repo, reader: Script) -> (Result<Served, Error>, Vec<u8>) {
-    let store = BareRepository::open(repo.path()).expect("the repository opens");
+pub async fn serve(store: impl Store, reader: Script) -> (Result<Served, Error>, Vec<u8>) {
     let advertisement = store.advertise().await.expect("an advertisement");
     let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
     let mut said = Vec::new();
     let serve = Serve::new().linger(Linger::none());
     let served = in_time(serve.serve(reader, &mut said, advertisement, service)).await;
     (served, said)
+}
+
+/// What a client was told: the advertisement, and the reply, multiplexed.
+#[track_caller]
+pub fn heard(mut said: &[u8]) -> (Advertised, Reply) {
+    let advertised = Advertised::take(&mut said);
+    (advertised, Reply::side_band(said))
 }
 
 /// The output of a future that must not wait for ever. The bound is generous: it tells a hang from a slow machine.
