@@ -10,3 +10,4 @@ pub mod memory;
 pub mod pack;
 pub mod request;
 pub mod rng;
+pub mod server;

@@ -1,0 +1,91 @@
+//! The memory of a push is bounded by constants, whatever its size. Measured, on processes that do nothing else.
+
+#![cfg(feature = "bare-repository")]
+
+mod support;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use receive_pack::checksum::{Checksummed, Throttle};
+use receive_pack::codec::ReceivePackCodec;
+use receive_pack::proto::{ObjectFormat, PackFrame, Payload};
+use receive_pack::push::accept;
+use receive_pack::store::BareRepository;
+use support::git::Repo;
+use support::io::Script;
+use support::memory::{child_task, peak_of_child, report_peak};
+use support::pack::{BigPack, Shape};
+use support::request::Request;
+use support::server::serve;
+
+const MIB: u64 = 1 << 20;
+
+/// The sizes of the packs, in MiB.
+const SIZES: [u64; 3] = [5, 50, 500];
+
+/// How much more the largest push may take than the smallest.
+const BOUND: u64 = 8 * MIB;
+
+/// The pushes of [`SIZES`] in children of their own: their peaks must lie within [`BOUND`].
+#[track_caller]
+fn assert_bounded(child: &str, how: &str) {
+    let peaks = SIZES.map(|size| peak_of_child(child, &format!("{how} {size}")));
+    println!("peaks in KiB for pushes of {SIZES:?} MiB, {how}: {:?}", peaks.map(|peak| peak / 1024));
+    let (least, most) = (peaks.iter().min().expect("peaks"), peaks.iter().max().expect("peaks"));
+    assert!(most - least < BOUND, "the peaks for packs of {SIZES:?} MiB, {how}: {peaks:?} bytes");
+}
+
+/// What a child was asked for: how to take the pack, and the client that sends it in pieces of 4 KiB and stays open.
+fn task() -> Option<(String, Script)> {
+    let task = child_task()?;
+    let (how, size) = task.split_once(' ').expect("how, and how much");
+    let pack = BigPack::new(Shape::mib(size.parse().expect("a number of MiB")));
+    let head = Bytes::from(Request::new().create("refs/heads/main", pack.tip()).head());
+    let chunks = std::iter::once(head).chain(pack.chunks());
+    Some((how.to_owned(), Script::new(chunks).pieces(4 << 10).stays_open()))
+}
+
+#[test]
+fn peak_memory_of_a_push_into_a_bare_repository_does_not_grow_with_it() {
+    assert_bounded("child_pushes_into_a_bare_repository", "store");
+}
+
+#[test]
+#[ignore = "a child of the test above"]
+fn child_pushes_into_a_bare_repository() {
+    let Some((_, reader)) = task() else { return };
+    let repo = Repo::bare();
+    let store = BareRepository::open(repo.path()).expect("the repository opens");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let (served, _) = runtime.expect("a runtime").block_on(serve(store, reader));
+    assert!(served.expect("the push is served").report().expect("a report").is_ok());
+    report_peak();
+}
+
+#[test]
+fn peak_memory_of_decoding_and_verifying_does_not_grow_with_the_push() {
+    assert_bounded("child_decodes_and_verifies", "objects");
+    assert_bounded("child_decodes_and_verifies", "opaque");
+}
+
+#[test]
+#[ignore = "a child of the test above"]
+fn child_decodes_and_verifies() {
+    let Some((how, reader)) = task() else { return };
+    let payload = if how == "opaque" { Payload::Opaque } else { Payload::Objects };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let complete = runtime.block_on(async {
+        let codec = ReceivePackCodec::builder().payload(payload).build();
+        let push = accept(codec.framed_read(reader)).await.expect("a sound head").expect("not a probe");
+        let (_, _, body) = push.into_parts();
+        let mut body = Checksummed::new(body, ObjectFormat::Sha1, Throttle::default());
+        while let Some(frame) = body.next().await {
+            if let PackFrame::Complete(complete) = frame.expect("a sound pack") {
+                return Some(complete);
+            }
+        }
+        None
+    });
+    assert!(complete.expect("a Complete").is_verified());
+    report_peak();
+}

@@ -1,0 +1,226 @@
+//! Real git pushes to the crate's examples: everything that a small push can be.
+
+#![cfg(feature = "bare-repository")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use receive_pack::proto::{ObjectFormat, ObjectKind};
+use support::fast_import::Shape;
+use support::git::{Repo, assert_same_repository};
+use support::pack::{self, PackBuilder};
+use support::request::{Advertised, Reply, Request, pkt};
+use support::server::{Daemon, example};
+
+/// A client that writes by hand and never closes its side.
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(daemon: &Daemon, name: &str) -> Self {
+        let mut stream = TcpStream::connect(daemon.address()).expect("the daemon listens");
+        // A server that waits for our end would have us wait for ever.
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        stream.write_all(&pkt(format!("git-receive-pack /{name}\0host=localhost\0"))).expect("a request line");
+        Self(stream)
+    }
+
+    /// Sends a request, and reads all that the server says until it closes its side.
+    #[track_caller]
+    fn send(mut self, request: &[u8]) -> (Advertised, Vec<u8>) {
+        self.0.write_all(request).expect("the server takes the request");
+        let mut said = Vec::new();
+        self.0.read_to_end(&mut said).expect("the server answers and closes its side");
+        let mut said = &said[..];
+        (Advertised::take(&mut said), said.to_vec())
+    }
+}
+
+/// A source, and a daemon that it was pushed to.
+fn pushed() -> (Repo, Daemon, String, Repo) {
+    let (source, daemon) = (Shape::SMALL.repository().borrow(), Daemon::start());
+    let (url, target) = (daemon.url("demo.git"), daemon.repository("demo.git"));
+    source.push(&url, &["--mirror", "-q"]);
+    (source, daemon, url, target)
+}
+
+#[test]
+fn a_first_push_makes_the_repository() {
+    let (source, _daemon, _, target) = pushed();
+    assert_same_repository(&source, &target);
+    assert_eq!(target.git(["rev-parse", "--is-bare-repository"]).text(), "true");
+}
+
+#[test]
+fn a_clone_of_what_was_pushed_is_the_source() {
+    let (source, _daemon, _, target) = pushed();
+    let clone = target.borrow();
+    assert_eq!(clone.refs(), source.refs());
+    let log = |repo: &Repo| repo.git(["log", "--format=%H %s", "main"]).text();
+    assert_eq!(log(&clone), log(&source));
+}
+
+#[test]
+fn a_second_push_brings_what_is_new() {
+    let (source, _daemon, url, target) = pushed();
+    source.commit("main", &[("new.txt", b"new\n"), ("d001/text1.c", b"int main;\n")]);
+    source.push(&url, &["main", "-q"]);
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn a_push_of_nothing_new_says_so() {
+    let (source, _daemon, url, target) = pushed();
+    let said = source.push(&url, &["main"]);
+    assert!(said.stderr.contains("Everything up-to-date"), "{}", said.stderr);
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn a_push_of_deletions_needs_no_pack() {
+    let (source, _daemon, url, target) = pushed();
+    source.git(["tag", "-d", "v1", "v2"]);
+    source.git(["branch", "-q", "-D", "next"]);
+    source.push(&url, &["-q", "--delete", "v1", "v2", "next"]);
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn a_new_branch_at_a_known_commit_sends_an_empty_pack() {
+    let (source, _daemon, url, target) = pushed();
+    source.git(["branch", "-q", "release", "main~7"]);
+    source.push(&url, &["-q", "release"]);
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn a_forced_push_moves_a_branch_back() {
+    let (source, _daemon, url, target) = pushed();
+    source.git(["update-ref", "refs/heads/main", "main~3"]);
+    source.commit("main", &[("other.txt", b"another history\n")]);
+    source.push(&url, &["-q", "--force", "main"]);
+    assert_eq!(target.rev("main"), source.rev("main"));
+    target.fsck();
+    target.assert_no_leftovers();
+}
+
+#[test]
+fn an_atomic_push_lands_wholly() {
+    let (source, _daemon, url, target) = pushed();
+    source.commit("main", &[("a.txt", b"a\n")]);
+    source.commit("next", &[("b.txt", b"b\n")]);
+    source.push(&url, &["-q", "--atomic", "main", "next"]);
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn a_push_goes_through_a_pipe() {
+    let (source, target) = (Shape::SMALL.repository().borrow(), Repo::bare());
+    let program = format!("--receive-pack={}", example("receive_pack").display());
+    let url = target.path().to_str().expect("a path of text");
+    source.push(url, &["-q", "--mirror", &program]);
+    assert_same_repository(&source, &target);
+    source.git(["tag", "-d", "v3"]);
+    source.push(url, &["-q", "--delete", &program, "v3"]);
+    source.push(url, &["--mirror", &program]);
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn deletions_are_carried_out_on_a_connection_that_stays_open() {
+    let (source, daemon, _, target) = pushed();
+    let request = Request::new().delete("refs/tags/v1", source.rev("refs/tags/v1"));
+    let (advertised, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
+    assert_eq!(advertised.refs, source.refs());
+    Reply::side_band(&said).assert_ok();
+    source.git(["tag", "-d", "v1"]);
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn nothing_to_push_ends_a_connection_that_stays_open() {
+    let (source, daemon, _, target) = pushed();
+    let (advertised, said) = Client::connect(&daemon, "demo.git").send(b"0000");
+    assert_eq!(advertised.refs, source.refs());
+    assert!(said.is_empty(), "there is nothing to say: {:?}", String::from_utf8_lossy(&said));
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn a_pack_is_taken_on_a_connection_that_stays_open() {
+    let (source, daemon, _, target) = pushed();
+    let pack = PackBuilder::default().finish();
+    let request = Request::new().create("refs/heads/again", source.rev("main")).pack(pack);
+    let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
+    Reply::side_band(&said).assert_ok();
+    assert_eq!(target.rev("again"), source.rev("main"));
+}
+
+#[test]
+fn a_stale_old_id_refuses_its_ref_and_no_other() {
+    let (source, daemon, _, target) = pushed();
+    let (main, older) = (source.rev("main"), source.rev("main~1"));
+    let request = Request::new()
+        .update("refs/heads/main", &older, &main)
+        .create("refs/heads/beside", &main)
+        .pack(PackBuilder::default().finish());
+    let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
+    let reply = Reply::side_band(&said);
+    assert_eq!(reply.unpack, "ok");
+    assert!(reply.refs[0].1.is_err() && reply.refs[1].1.is_ok(), "{reply:?}");
+    assert_eq!((target.rev("main"), target.rev("beside")), (main.clone(), main));
+    target.assert_no_leftovers();
+}
+
+#[test]
+fn an_atomic_push_with_one_stale_old_id_changes_nothing() {
+    let (source, daemon, _, target) = pushed();
+    let (main, older) = (source.rev("main"), source.rev("main~1"));
+    let request = Request::new()
+        .capability("atomic")
+        .create("refs/heads/beside", &main)
+        .update("refs/heads/main", &older, &main)
+        .pack(PackBuilder::default().finish());
+    let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
+    let reply = Reply::side_band(&said);
+    assert!(reply.refs.iter().all(|(_, result)| result.is_err()), "{reply:?}");
+    assert_same_repository(&source, &target);
+}
+
+#[test]
+fn a_push_that_lacks_objects_is_refused_and_leaves_nothing() {
+    let (_, daemon, _, target) = pushed();
+    let before = target.stored();
+    let lost = pack::commit(&pack::blob_id(b"a tree that nobody has"), &[]);
+    let mut builder = PackBuilder::default();
+    builder.object(ObjectKind::Commit, &lost);
+    let id = pack::object_id(ObjectFormat::Sha1, ObjectKind::Commit, &lost);
+    let request = Request::new().create("refs/heads/lost", id).pack(builder.finish());
+    let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
+    let reply = Reply::side_band(&said);
+    assert!(reply.refs[0].1.is_err(), "{reply:?}");
+    assert_eq!(target.stored(), before);
+    target.assert_no_leftovers();
+}
+
+#[test]
+fn git_shows_why_a_push_was_refused() {
+    let (source, _daemon, url, _) = pushed();
+    // HEAD of the target names main.
+    let said = source.try_push(&url, &["--delete", "main"]);
+    assert!(!said.status.success());
+    let line = said.stderr.lines().find(|line| line.contains("[remote rejected]"));
+    let line = line.unwrap_or_else(|| panic!("no refusal that git understands: {}", said.stderr));
+    assert!(line.contains("main") && line.contains("deletion of the current branch prohibited"), "{line}");
+}
+
+#[test]
+fn what_is_not_below_the_root_is_not_there() {
+    let (source, daemon) = (Shape::SMALL.repository().borrow(), Daemon::start());
+    for name in ["../demo.git", "a/../../demo.git"] {
+        let said = source.try_push(&daemon.url(name), &["main"]);
+        assert!(said.stderr.contains("remote error: access denied or repository not exported"), "{}", said.stderr);
+    }
+}

@@ -1,0 +1,123 @@
+//! Servers to push to: the crate's examples as processes of their own, and `serve` within the test.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use receive_pack::Error;
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::receive::ReceivePack;
+use receive_pack::serve::{Linger, Serve, Served};
+use receive_pack::store::Store;
+use tower::ServiceBuilder;
+
+use super::git::Repo;
+use super::io::Script;
+use super::memory;
+use super::request::{Advertised, Reply};
+
+/// The program that an example becomes, brought up to date first: a run of a single test builds no examples, and an old
+/// one would be tested in silence.
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test binary");
+    // target/<profile>/deps/<test>
+    let profile_dir = test.parent().and_then(Path::parent).expect("a directory of the profile");
+    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    // The features of the tests, so that whatever they were built with is found built already.
+    let features = [
+        ("memory", cfg!(feature = "memory")),
+        ("bare-repository", cfg!(feature = "bare-repository")),
+        ("collision-detection", cfg!(feature = "collision-detection")),
+        ("sha256", cfg!(feature = "sha256")),
+    ];
+    let features: Vec<_> = features.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name).collect();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--offline", "--example", name, "--features", &features.join(",")]);
+    cargo.args(["--profile", profile, "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    cargo.arg("--target-dir").arg(profile_dir.parent().expect("a target directory"));
+    super::git::run(cargo, b"").expect_success(&format!("building the example {name}"));
+    profile_dir.join("examples").join(name)
+}
+
+/// The example `git_daemon`, running until it is dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    address: String,
+    root: tempfile::TempDir,
+}
+
+impl Daemon {
+    /// A daemon on a free port that makes repositories as they are pushed to.
+    #[track_caller]
+    pub fn start() -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new(example("git_daemon"));
+        command.arg("--root").arg(root.path()).args(["--auto-init", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the daemon starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let ready = lines.next().expect("a line that says where it listens").expect("a line of text");
+        // Nobody may leave its log unread, or it stops at a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = ready.split_once("git://").and_then(|(_, url)| url.split_once('/')).map(|(address, _)| address);
+        let address = address.unwrap_or_else(|| panic!("no URL in: {ready}")).to_owned();
+        Self { child, address, root }
+    }
+
+    /// Where it listens, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The URL of a repository.
+    pub fn url(&self, name: &str) -> String {
+        format!("git://{}/{name}", self.address)
+    }
+
+    /// The repository itself, on disk.
+    pub fn repository(&self, name: &str) -> Repo {
+        Repo::at(self.root.path().join(name))
+    }
+
+    /// The most memory that it has had so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        memory::peak_of(self.child.id())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // If it has died already, the test has failed for that.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes one push into `store` within this process; gives what `serve` says of it, and every byte the client was sent.
+///
+/// The connection closes at once after the report: a reader that stays open would else be waited for.
+pub async fn serve(store: impl Store, reader: Script) -> (Result<Served, Error>, Vec<u8>) {
+    let advertisement = store.advertise().await.expect("an advertisement");
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+    let mut said = Vec::new();
+    let serve = Serve::new().linger(Linger::none());
+    let served = in_time(serve.serve(reader, &mut said, advertisement, service)).await;
+    (served, said)
+}
+
+/// What a client was told: the advertisement, and the reply, multiplexed.
+#[track_caller]
+pub fn heard(mut said: &[u8]) -> (Advertised, Reply) {
+    let advertised = Advertised::take(&mut said);
+    (advertised, Reply::side_band(said))
+}
+
+/// The output of a future that must not wait for ever. The bound is generous: it tells a hang from a slow machine.
+pub async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(120), future).await.expect("it waits for something that never comes")
+}
