@@ -18,7 +18,7 @@ pub(super) struct Found {
 }
 
 /// One thread's walks through trees of deltas.
-pub(super) struct Walker<'a, P, B, V: Visit + 'a, F> {
+pub(super) struct Walker<'a, P, B, V: Visit, F> {
     shared: &'a Shared<'a, P, B, V, F>,
     maker: Maker<'a, P>,
     worker: V::Worker<'a>,
