@@ -14,7 +14,7 @@ const INSTRUCTIONS: usize = 64 * 1024;
 /// What may be reserved for an object before any of its bytes are there.
 const RESERVE: u64 = 1 << 20;
 /// How many bytes of used buffers are kept for the next objects.
-const SPARE: usize = 16 << 20;
+const SPARE: usize = 8 << 20;
 
 /// An object that deltas are applied to.
 #[derive(Debug)]
