@@ -23,12 +23,14 @@
 
 mod accept;
 mod extensions;
+mod meter;
 mod pack;
 mod progress;
 mod request;
 
 pub use accept::{accept, read_head};
 pub use extensions::Extensions;
+pub use meter::Meter;
 pub use pack::{Pack, Reclaim};
 pub use progress::Progress;
 pub(crate) use progress::ProgressText;

@@ -9,6 +9,8 @@
 //! | `memory` | [`MemoryStore`]: for tests, and for gateways that look and forget |
 //! | `bare-repository` | [`BareRepository`]: a directory that stock git reads |
 
+#[cfg(feature = "bare-repository")]
+mod bare_repository;
 mod contract;
 #[cfg(feature = "_index")]
 pub(crate) mod index;
@@ -17,6 +19,8 @@ pub(crate) mod links;
 #[cfg(feature = "memory")]
 mod memory;
 
+#[cfg(feature = "bare-repository")]
+pub use bare_repository::{BareQuarantine, BareRepository};
 pub use contract::{Quarantine, Store};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryQuarantine, MemoryStore};

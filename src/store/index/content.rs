@@ -162,7 +162,8 @@ impl<'a, P: ReadAt> Maker<'a, P> {
             match base {
                 Content::Memory(data) => self.apply(application, begin..filled, &mut data.as_slice(), &mut sink)?,
                 Content::Spooled(spool) => {
-                    self.apply(application, begin..filled, &mut SpoolSource::new(spool), &mut sink)?;
+                    let mut base = SpoolSource::new(spool, self.budget);
+                    self.apply(application, begin..filled, &mut base, &mut sink)?;
                 }
             }
             let content = match sink.to {
@@ -177,7 +178,8 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         match base {
             Content::Memory(base) => self.apply(application, begin..filled, &mut base.as_slice(), &mut data)?,
             Content::Spooled(spool) => {
-                self.apply(application, begin..filled, &mut SpoolSource::new(spool), &mut data)?;
+                let mut base = SpoolSource::new(spool, self.budget);
+                self.apply(application, begin..filled, &mut base, &mut data)?;
             }
         }
         Ok(Made { content: Content::Memory(data), id: None })

@@ -211,4 +211,30 @@ mod tests {
             assert_eq!(apply(base, delta), Err(why.to_owned()), "{delta:x?}");
         }
     }
+
+    #[test]
+    fn whatever_a_delta_says_nothing_breaks() {
+        let base: Vec<u8> = (0..300_u32).map(|i| i as u8).collect();
+        let mut seed = 7_u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) as u8
+        };
+        let mut made = 0;
+        for _ in 0..200_000 {
+            // The right length of the base, and any instructions; half of them with a chance to be good.
+            let mut delta = vec![0xac, 0x02, random() & 0x7f];
+            let tame = random() & 1 == 0;
+            for _ in 0..random() & 15 {
+                let byte = random();
+                delta.push(if tame { byte & 0x93 } else { byte });
+            }
+            let size = delta.get(2).copied().map(usize::from);
+            if let Ok(object) = apply(&base, &delta) {
+                assert_eq!(Some(object.len()), size);
+                made += 1;
+            }
+        }
+        assert!(made > 10, "{made}");
+    }
 }

@@ -62,6 +62,9 @@ pub(crate) struct IndexLimits {
     /// Blobs longer than this go through a temporary file while deltas are applied to them: 16 MiB. Not a limit, but
     /// the bound of what one object takes of the memory.
     pub(crate) in_memory: u64,
+    /// When the objects that wait for one thread to come back to them take more than this, the first of them go to a
+    /// temporary file: 32 MiB. Not a limit either, but the bound of what all of them take of the memory.
+    pub(crate) waiting: u64,
 }
 
 impl Default for IndexLimits {
@@ -73,6 +76,7 @@ impl Default for IndexLimits {
             chain_depth: 10_000,
             structured_object: 32 << 20,
             in_memory: 16 << 20,
+            waiting: 32 << 20,
         }
     }
 }

@@ -7,9 +7,12 @@ use crate::{Error, ErrorKind};
 
 /// How much of the pack is held at once.
 const WINDOW: usize = 64 * 1024;
-/// How much is read at least. Deltas and their bases stand close together, so that the next entry is often among it;
-/// most entries are far shorter than a page.
-const READ_AHEAD: u64 = 4 * 1024;
+/// How much is read at least: more would now and then spare a read, but costs more in copying than that gains.
+const READ_AHEAD: u64 = 512;
+/// How much of what follows an entry is read with it: the inflater is fast only as long as it need not fear the end.
+const READ_BEYOND: u64 = 64;
+/// How much more space than it needs the inflater is given, so that it may copy in long strides up to the end.
+const SLACK: usize = 512;
 
 /// Reads entries of a pack again, one after the other and in any order, with one inflater for all.
 pub(super) struct EntryReader<'p, P> {
@@ -69,7 +72,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
                 self.load()?;
             }
             let (before_in, before_out) = (self.inflater.total_in(), self.inflater.total_out());
-            let input = unread(&self.window, self.window_start, self.window_len, self.taken_to, self.entry_end);
+            let input = following(&self.window, self.window_start, self.window_len, self.taken_to);
             let status = self
                 .inflater
                 .decompress(input, space, FlushDecompress::None)
@@ -79,7 +82,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
             self.taken_to = self.taken_to.saturating_add(consumed);
             filled = filled.saturating_add(usize::try_from(produced).unwrap_or(usize::MAX));
             self.finished = status == Status::StreamEnd;
-            if consumed == 0 && produced == 0 && !self.finished {
+            if (consumed == 0 && produced == 0 && !self.finished) || self.taken_to > self.entry_end {
                 return Err(self.damaged("zlib stream"));
             }
         }
@@ -95,21 +98,26 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
     pub(super) fn read_whole(&mut self, len: u64, out: &mut Vec<u8>) -> Result<(), Error> {
         let len = usize::try_from(len).map_err(|_| self.damaged("length"))?;
         out.clear();
-        out.resize(len, 0);
+        out.resize(len.saturating_add(SLACK), 0);
         if self.read(out)? != len {
             return Err(self.damaged("length"));
         }
+        out.truncate(len);
         Ok(())
     }
 
     fn unread(&self) -> &[u8] {
-        unread(&self.window, self.window_start, self.window_len, self.taken_to, self.entry_end)
+        following(&self.window, self.window_start, self.window_len, self.taken_to)
     }
 
     /// Moves the window to the first byte that was not taken.
     fn load(&mut self) -> Result<(), Error> {
         let wanted = self.entry_end.saturating_sub(self.taken_to);
-        let len = wanted.max(READ_AHEAD).min(self.pack_end.saturating_sub(self.taken_to)).min(WINDOW as u64);
+        let len = wanted
+            .saturating_add(READ_BEYOND)
+            .max(READ_AHEAD)
+            .min(self.pack_end.saturating_sub(self.taken_to))
+            .min(WINDOW as u64);
         if wanted == 0 || len == 0 {
             return Err(self.damaged("end"));
         }
@@ -131,12 +139,8 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
     }
 }
 
-/// The part of the window that belongs to the entry and was not taken.
-fn unread(window: &[u8], window_start: u64, window_len: usize, taken_to: u64, entry_end: u64) -> &[u8] {
-    let place = |at: u64| at.checked_sub(window_start).and_then(|at| usize::try_from(at).ok());
-    let part = || {
-        let end = place(entry_end)?.min(window_len);
-        window.get(place(taken_to)?..end)
-    };
-    part().unwrap_or_default()
+/// The part of the window from `taken_to` on: the rest of the entry, and perhaps some of what follows it.
+fn following(window: &[u8], window_start: u64, window_len: usize, taken_to: u64) -> &[u8] {
+    let start = taken_to.checked_sub(window_start).and_then(|at| usize::try_from(at).ok());
+    start.and_then(|start| window.get(start..window_len)).unwrap_or_default()
 }

@@ -88,7 +88,7 @@ pub(super) struct Shared<'a, P, B, V, F> {
     progress: F,
     pub(super) hashing: Hashing,
     pub(super) limits: IndexLimits,
-    spool: Option<PathBuf>,
+    pub(super) spool: Option<PathBuf>,
     budget: Budget,
     /// Without the columns that change.
     pub(super) table: Table,

@@ -7,8 +7,8 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// What is known of the entries of a pack, in the order of the pack.
 ///
-/// The columns are what counts the memory of a push: 33 bytes per entry here (45 with SHA-256) and 16 in the [`Tree`];
-/// the entries that refer to their base by id take 12 more until all are resolved.
+/// The columns are what counts in the memory of a push: 34 bytes per entry here (46 with SHA-256) and 16 in the
+/// [`Tree`]; entries that name their base by its id take 13 more until all are resolved.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) format: ObjectFormat,

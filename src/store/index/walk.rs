@@ -2,6 +2,7 @@ use super::content::{Content, Maker};
 use super::options::limit_exceeded;
 use super::resolve::Shared;
 use super::seam::{Bases, ReadAt, Visit, Worker as _};
+use super::spool::WaitingRoom;
 use super::table::{NONE, Tree};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
@@ -23,6 +24,11 @@ pub(super) struct Walker<'a, P, B, V: Visit + 'a, F> {
     worker: V::Worker<'a>,
     /// The way from the root to where the walk is; only objects that more deltas are to be applied to.
     path: Vec<Base>,
+    /// How many bytes of it are in memory.
+    in_memory: u64,
+    /// How many objects at its beginning are not: they are in the waiting room.
+    waiting: usize,
+    waiting_room: Option<WaitingRoom>,
     found: Vec<Found>,
 }
 
@@ -47,6 +53,9 @@ where
             maker: shared.maker(),
             worker: shared.visit.worker(),
             path: Vec::new(),
+            in_memory: 0,
+            waiting: 0,
+            waiting_room: shared.spool.clone().map(WaitingRoom::new),
             found: Vec::with_capacity(BATCH),
         }
     }
@@ -73,7 +82,7 @@ where
 
     /// Walks a tree without recursion, so that no chain of deltas is too long for the stack.
     fn walk(&mut self, root: Base) -> Result<(), Error> {
-        self.path.push(root);
+        self.enter(root)?;
         while let Some(base) = self.path.last_mut() {
             if self.shared.is_stopped() {
                 return Ok(());
@@ -91,19 +100,52 @@ where
                 self.leave();
             }
             let children = self.settle(entry, kind, id, &content).map_err(|error| at(error, start))?;
+            if self.found.len() >= BATCH {
+                self.shared.record(&mut self.found)?;
+            }
             if children.is_empty() {
                 self.maker.recycle(content);
             } else {
-                self.path.push(Base { kind, content, depth, children });
+                self.enter(Base { kind, content, depth, children })?;
             }
         }
         Ok(())
     }
 
+    fn enter(&mut self, base: Base) -> Result<(), Error> {
+        self.in_memory = self.in_memory.saturating_add(base.content.memory().len() as u64);
+        self.path.push(base);
+        if self.in_memory > self.shared.limits.waiting { self.put_aside() } else { Ok(()) }
+    }
+
     fn leave(&mut self) {
-        if let Some(base) = self.path.pop() {
-            self.maker.recycle(base.content);
+        let Some(base) = self.path.pop() else { return };
+        self.in_memory = self.in_memory.saturating_sub(base.content.memory().len() as u64);
+        self.maker.recycle(base.content);
+        self.waiting = self.waiting.min(self.path.len());
+        if self.waiting == 0 {
+            self.waiting_room.as_mut().map_or((), WaitingRoom::clear);
         }
+    }
+
+    /// Puts objects aside that will not be needed for the longest time.
+    ///
+    /// Where all weights are known, few objects wait. But which deltas name an object by its id is known only when
+    /// the object is, so a pack can be made so that the heaviest child is never the one that looks like it.
+    fn put_aside(&mut self) -> Result<(), Error> {
+        let Some(room) = &mut self.waiting_room else { return Ok(()) };
+        let needed_now = self.path.len().saturating_sub(1);
+        for base in self.path.iter_mut().take(needed_now).skip(self.waiting) {
+            if self.in_memory <= self.shared.limits.waiting {
+                break;
+            }
+            self.waiting = self.waiting.saturating_add(1);
+            if let Content::Memory(data) = &base.content {
+                self.in_memory = self.in_memory.saturating_sub(data.len() as u64);
+                base.content = Content::Spooled(room.put(data)?);
+            }
+        }
+        Ok(())
     }
 
     /// Applies a delta to the object that the walk is at.
@@ -130,9 +172,6 @@ where
         }
         let claimed = self.shared.claim(&id).unwrap_or(NONE);
         self.found.push(Found { entry, kind, id });
-        if self.found.len() >= BATCH {
-            self.shared.record(&mut self.found)?;
-        }
         Ok(Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed))
     }
 

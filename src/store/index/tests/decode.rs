@@ -39,12 +39,12 @@ pub(super) fn decode(mut pack: impl Read, format: ObjectFormat, mut each: impl F
         let mut at = usize::from(entry.header_len);
         let (mut start, mut data_offset, mut end) = (true, 0_u64, false);
         while !end {
-            if slab.len() < CHUNK + 1 {
+            if slab.len() < CHUNK + 512 {
                 slab = BytesMut::zeroed(READ);
             }
             let left = (entry.size - data_offset) as usize;
             let want = left.min(CHUNK);
-            let space = if left <= CHUNK { want + 1 } else { want };
+            let space = if left <= CHUNK { want + 512 } else { want };
             let mut got = 0;
             while got < want || (left <= CHUNK && !end) {
                 if at == buf.len() {
@@ -57,6 +57,7 @@ pub(super) fn decode(mut pack: impl Read, format: ObjectFormat, mut each: impl F
                 got += (inflater.total_out() - before_out) as usize;
                 end = status == Status::StreamEnd;
             }
+            assert!(got <= want, "too long");
             let wire = buf.split_to(at).freeze();
             at = 0;
             hasher.update(&wire);

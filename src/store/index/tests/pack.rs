@@ -67,7 +67,7 @@ impl Visit for Seen {
 
 impl Worker for &Seen {
     fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
-        assert_eq!(*id, id_of(kind, data));
+        assert_eq!(*id, id_in(id.format(), kind, data));
         self.0.lock().unwrap().push((*id, kind, data.len()));
         Ok(())
     }
@@ -78,7 +78,11 @@ impl Worker for &Seen {
 }
 
 pub(super) fn id_of(kind: ObjectKind, data: &[u8]) -> ObjectId {
-    let mut hasher = Hasher::new(ObjectFormat::Sha1);
+    id_in(ObjectFormat::Sha1, kind, data)
+}
+
+fn id_in(format: ObjectFormat, kind: ObjectKind, data: &[u8]) -> ObjectId {
+    let mut hasher = Hasher::new(format);
     hasher.update(format!("{} {}\0", kind.name(), data.len()).as_bytes());
     hasher.update(data);
     hasher.finish().unwrap()
@@ -99,10 +103,11 @@ pub(super) fn index(
     visit: &impl Visit,
     threads: usize,
 ) -> Result<(Index, ObjectId), Error> {
+    let format = options.format;
     let mut indexer = Indexer::new(options);
     let mut worker = visit.worker();
     let mut result = Ok(());
-    let checksum = decode(pack.0.as_slice(), ObjectFormat::Sha1, |object| {
+    let checksum = decode(pack.0.as_slice(), format, |object| {
         if result.is_ok() {
             result = indexer.write(&object, &mut worker);
         }

@@ -1,0 +1,290 @@
+use std::borrow::Cow;
+
+/// The variables of one configuration file, as git-config(1) under "Syntax" defines it.
+///
+/// Only what a repository's own file says: system and user files, `include` and `includeIf` are not followed, so a
+/// server behaves the same whoever runs it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    // Keys are as `git config --list` prints them: section and name in lower case, the subsection as it stands.
+    variables: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// A configuration file that git would not read either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadLine(pub(crate) usize);
+
+impl std::fmt::Display for BadLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "bad config line {}", self.0)
+    }
+}
+
+impl std::error::Error for BadLine {}
+
+impl Config {
+    /// Reads a configuration file.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, BadLine> {
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let mut parser = Parser { rest: text.iter(), line: 1 };
+        let mut variables = Vec::new();
+        let mut section = None;
+        while let Some(byte) = parser.next() {
+            match byte {
+                b'#' | b';' => parser.skip_line(),
+                b'[' => {
+                    let mut name = parser.section()?;
+                    name.push(b'.');
+                    section = Some(name);
+                }
+                byte if byte.is_ascii_whitespace() => {}
+                byte if byte.is_ascii_alphabetic() => {
+                    let mut key: Vec<u8> = section.clone().unwrap_or_default();
+                    key.push(byte.to_ascii_lowercase());
+                    let value = parser.variable(&mut key)?;
+                    variables.push((key, value));
+                }
+                _ => return Err(BadLine(parser.line)),
+            }
+        }
+        Ok(Self { variables })
+    }
+
+    /// The last value of a variable. A variable without `=` has the value `true`.
+    pub(crate) fn get(&self, key: &str) -> Option<Cow<'_, [u8]>> {
+        let (_, value) = self.variables.iter().rev().find(|(name, _)| name == key.as_bytes())?;
+        Some(value.as_deref().map_or(Cow::Borrowed(b"true"), Cow::Borrowed))
+    }
+
+    /// A variable that is true or false: `Err` with the value if it is neither.
+    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Vec<u8>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match value.to_ascii_lowercase().as_slice() {
+            b"true" | b"yes" | b"on" => Ok(Some(true)),
+            b"" | b"false" | b"no" | b"off" => Ok(Some(false)),
+            digits => match std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok()) {
+                Some(number) => Ok(Some(number != 0)),
+                None => Err(value.into_owned()),
+            },
+        }
+    }
+
+    /// A variable that is a number: `Err` with the value if it is not.
+    pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, Vec<u8>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let text = std::str::from_utf8(&value).unwrap_or_default().trim();
+        let (digits, unit) = match text.as_bytes().last().map(u8::to_ascii_lowercase) {
+            Some(b'k') => (text.get(..text.len().saturating_sub(1)), 1 << 10),
+            Some(b'm') => (text.get(..text.len().saturating_sub(1)), 1 << 20),
+            Some(b'g') => (text.get(..text.len().saturating_sub(1)), 1 << 30),
+            _ => (Some(text), 1_i64),
+        };
+        let number = digits.and_then(|digits| digits.parse::<i64>().ok()).and_then(|number| number.checked_mul(unit));
+        number.map(Some).ok_or_else(|| value.into_owned())
+    }
+
+    /// All variables of a section, in the order of the file: names without the section.
+    pub(crate) fn section<'a>(&'a self, section: &'a str) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        self.variables.iter().filter_map(move |(key, value)| {
+            let name = key.strip_prefix(section.as_bytes())?.strip_prefix(b".")?;
+            Some((name, value.as_deref()))
+        })
+    }
+}
+
+/// Reads byte by byte, CR LF as LF.
+struct Parser<'a> {
+    rest: std::slice::Iter<'a, u8>,
+    line: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<u8> {
+        match *self.rest.as_slice() {
+            [b'\r', b'\n', ..] => Some(b'\n'),
+            [byte, ..] => Some(byte),
+            [] => None,
+        }
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let mut byte = *self.rest.next()?;
+        if byte == b'\r' && self.rest.as_slice().first() == Some(&b'\n') {
+            byte = *self.rest.next()?;
+        }
+        if byte == b'\n' {
+            self.line = self.line.saturating_add(1);
+        }
+        Some(byte)
+    }
+
+    fn bad(&self) -> BadLine {
+        BadLine(self.line)
+    }
+
+    fn skip_line(&mut self) {
+        while self.next().is_some_and(|byte| byte != b'\n') {}
+    }
+
+    /// The rest of `[section]`, `[section.sub]` or `[section "sub"]`.
+    fn section(&mut self) -> Result<Vec<u8>, BadLine> {
+        let mut name = Vec::new();
+        loop {
+            match self.next().ok_or_else(|| self.bad())? {
+                b']' => return Ok(name),
+                byte if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' => {
+                    name.push(byte.to_ascii_lowercase());
+                }
+                b' ' | b'\t' => break,
+                _ => return Err(self.bad()),
+            }
+        }
+        let quote = loop {
+            match self.next() {
+                Some(b' ' | b'\t') => {}
+                other => break other,
+            }
+        };
+        if quote != Some(b'"') {
+            return Err(self.bad());
+        }
+        name.push(b'.');
+        loop {
+            match self.next().ok_or_else(|| self.bad())? {
+                b'"' => break,
+                b'\n' => return Err(self.bad()),
+                b'\\' => match self.next() {
+                    None | Some(b'\n') => return Err(self.bad()),
+                    Some(byte) => name.push(byte),
+                },
+                byte => name.push(byte),
+            }
+        }
+        if self.next() == Some(b']') { Ok(name) } else { Err(self.bad()) }
+    }
+
+    /// The rest of a variable's name and its value; `None` for a name alone.
+    fn variable(&mut self, key: &mut Vec<u8>) -> Result<Option<Vec<u8>>, BadLine> {
+        while let Some(byte) = self.peek() {
+            if !(byte.is_ascii_alphanumeric() || byte == b'-') {
+                break;
+            }
+            key.push(byte.to_ascii_lowercase());
+            self.next();
+        }
+        loop {
+            match self.next() {
+                Some(b' ' | b'\t') => {}
+                None | Some(b'\n') => return Ok(None),
+                Some(b'=') => return self.value().map(Some),
+                // git takes a comment here for an error, too.
+                Some(_) => return Err(self.bad()),
+            }
+        }
+    }
+
+    fn value(&mut self) -> Result<Vec<u8>, BadLine> {
+        let mut value = Vec::new();
+        let mut quoted = false;
+        // White space counts only between other bytes.
+        let mut spaces: Vec<u8> = Vec::new();
+        loop {
+            let byte = match self.next() {
+                None | Some(b'\n') if quoted => return Err(self.bad()),
+                None | Some(b'\n') => return Ok(value),
+                Some(byte) => byte,
+            };
+            match byte {
+                b' ' | b'\t' | b'\r' | 0x0b | 0x0c if !quoted => {
+                    if !value.is_empty() {
+                        spaces.push(byte);
+                    }
+                    continue;
+                }
+                b'#' | b';' if !quoted => {
+                    self.skip_line();
+                    return Ok(value);
+                }
+                b'"' => {
+                    value.append(&mut spaces);
+                    quoted = !quoted;
+                    continue;
+                }
+                _ => value.append(&mut spaces),
+            }
+            match byte {
+                b'\\' => match self.next() {
+                    Some(b'\n') => {}
+                    Some(b't') => value.push(b'\t'),
+                    Some(b'b') => value.push(8),
+                    Some(b'n') => value.push(b'\n'),
+                    Some(byte @ (b'\\' | b'"')) => value.push(byte),
+                    _ => return Err(self.bad()),
+                },
+                byte => value.push(byte),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::bare_repository::testing::git;
+
+    const FILES: &[&str] = &[
+        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n",
+        "[a]b=c\n[A]B=d ; comment\n[a \"Sub\"]x\n[a.Sub]y = 1 # c\n",
+        "# c\n[x]\ty = \"  a # b \" c  \n z = a\\\n  b\\tc\\\"\n q =\n[s \"a\\\"b\\\\c\"] k = v\n",
+        "[x]\r\n y = 1\r\n z\r\n",
+        "\u{feff}[x]\ny=1",
+        "x = 1\n[a]\ny\n",
+        "[x]\n  y  =   spaces   between   \n",
+        "[x] y = \"\" \n w = a\\\\b\n[x \"\"] e = 1\n",
+        "[receive]\n\tdenyDeletes = on\n[extensions]\n\tobjectFormat = sha256\n",
+    ];
+
+    #[test]
+    fn files_are_read_as_git_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        for (number, text) in FILES.iter().enumerate() {
+            let path = dir.path().join(number.to_string());
+            std::fs::write(&path, text).unwrap();
+            let listed = git(dir.path(), &["config", "--list", "-z", "--file", path.to_str().unwrap()]);
+            let mut ours = Vec::new();
+            for (key, value) in Config::parse(text.as_bytes()).unwrap().variables {
+                ours.extend(key);
+                if let Some(value) = value {
+                    ours.push(b'\n');
+                    ours.extend(value);
+                }
+                ours.push(0);
+            }
+            assert_eq!(ours, listed.as_bytes(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_git_refuses_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["1 = 1", "[x", "[x]\n1y = 2", "[x]\ny = \"a\nb\"", "[x]\ny = \\q", "[x \"a]\ny", "[x]\n y z = 1"] {
+            let path = dir.path().join("config");
+            std::fs::write(&path, text).unwrap();
+            let refused =
+                std::process::Command::new("git").arg("config").arg("--list").arg("--file").arg(&path).output();
+            assert!(!refused.unwrap().status.success(), "git reads {text:?}");
+            assert!(Config::parse(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_have_types() {
+        let config = Config::parse(b"[a]\nyes\nno=\nn=2k\nbad=maybe\n").unwrap();
+        assert_eq!(config.boolean("a.yes"), Ok(Some(true)));
+        assert_eq!(config.boolean("a.no"), Ok(Some(false)));
+        assert_eq!(config.boolean("a.none"), Ok(None));
+        assert_eq!(config.boolean("a.bad"), Err(b"maybe".to_vec()));
+        assert_eq!(config.integer("a.n"), Ok(Some(2048)));
+        assert!(config.integer("a.bad").is_err());
+    }
+}

@@ -1,0 +1,3 @@
+//! Whether everything that the new refs need is there.
+
+pub(crate) use crate::store::links;

@@ -1,0 +1,218 @@
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::shared::Shared;
+use crate::store::index::{PackFile, ReadAt};
+
+/// Every change to the files of a repository goes through here.
+///
+/// In normal builds this is the operating system and nothing else. Tests put a [`Hook`] in between: it sees each
+/// operation before it happens, can record it, and can make it fail.
+#[derive(Clone, Default)]
+pub(crate) struct Fs {
+    shared: Shared,
+    #[cfg(test)]
+    hook: Option<std::sync::Arc<dyn Hook>>,
+}
+
+/// One operation that changes files, as a [`Hook`] sees it.
+#[cfg(test)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operation<'a> {
+    CreateDir(&'a Path),
+    CreateNew(&'a Path),
+    OpenAppend(&'a Path),
+    Write { path: &'a Path, offset: u64, data: &'a [u8] },
+    SetLen { path: &'a Path, len: u64 },
+    Sync(&'a Path),
+    SyncDir(&'a Path),
+    Rename { from: &'a Path, to: &'a Path },
+    Remove(&'a Path),
+    RemoveDir(&'a Path),
+}
+
+/// Sees every operation before it happens; an error takes its place.
+#[cfg(test)]
+pub(crate) trait Hook: Send + Sync {
+    fn before(&self, operation: &Operation<'_>) -> io::Result<()>;
+}
+
+/// Tells the hook of an operation; in normal builds this is nothing.
+macro_rules! announce {
+    ($fs:expr, $operation:ident $($fields:tt)*) => {
+        #[cfg(test)]
+        if let Some(hook) = &$fs.hook {
+            hook.before(&Operation::$operation $($fields)*)?;
+        }
+    };
+}
+
+impl Fs {
+    /// The file system, with the permissions that `core.sharedRepository` asks for.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared,
+            #[cfg(test)]
+            hook: None,
+        }
+    }
+
+    /// The same with a hook in between.
+    #[cfg(test)]
+    pub(crate) fn with_hook(&self, hook: std::sync::Arc<dyn Hook>) -> Self {
+        Self { shared: self.shared, hook: Some(hook) }
+    }
+
+    /// Creates a directory; its parent must exist.
+    pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
+        announce!(self, CreateDir(path));
+        std::fs::create_dir(path)?;
+        self.shared.adjust(path, true)
+    }
+
+    /// Creates a directory that only its owner may enter, as quarantines are.
+    pub(crate) fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        announce!(self, CreateDir(path));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)
+    }
+
+    /// Creates a file that must not exist yet (`O_CREAT | O_EXCL`).
+    pub(crate) fn create_new(&self, path: &Path) -> io::Result<File> {
+        announce!(self, CreateNew(path));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        self.shared.adjust(path, false)?;
+        Ok(File { file, path: path.to_path_buf(), position: 0, fs: self.clone() })
+    }
+
+    /// Opens a file to write at its end; `create` says whether it may be a new one.
+    pub(crate) fn open_append(&self, path: &Path, create: bool) -> io::Result<File> {
+        announce!(self, OpenAppend(path));
+        let file = OpenOptions::new().append(true).create(create).open(path)?;
+        let position = file.metadata()?.len();
+        if position == 0 {
+            self.shared.adjust(path, false)?;
+        }
+        Ok(File { file, path: path.to_path_buf(), position, fs: self.clone() })
+    }
+
+    /// Makes a file's bytes durable, given its path.
+    pub(crate) fn sync_path(&self, path: &Path) -> io::Result<()> {
+        announce!(self, Sync(path));
+        std::fs::File::open(path)?.sync_all()
+    }
+
+    /// Makes the entries of a directory durable: what was created in it, renamed into it, or removed from it.
+    pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        announce!(self, SyncDir(path));
+        // Elsewhere a directory cannot be opened as a file, and a rename is durable without it.
+        #[cfg(unix)]
+        std::fs::File::open(path)?.sync_all()?;
+        Ok(())
+    }
+
+    /// Renames a file, taking the place of what may be there.
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        announce!(self, Rename { from, to });
+        std::fs::rename(from, to)
+    }
+
+    /// Removes a file.
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        announce!(self, Remove(path));
+        std::fs::remove_file(path)
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        announce!(self, RemoveDir(path));
+        std::fs::remove_dir(path)
+    }
+}
+
+impl std::fmt::Debug for Fs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fs").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(crate) struct File {
+    file: std::fs::File,
+    path: PathBuf,
+    position: u64,
+    fs: Fs,
+}
+
+impl File {
+    /// Where the file was created.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces bytes that were written before, or writes beyond the end; the place of `write` stays where it is.
+    #[cfg(unix)]
+    pub(crate) fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        announce!(self.fs, Write { path: &self.path, offset, data });
+        std::os::unix::fs::FileExt::write_all_at(&self.file, data, offset)
+    }
+
+    /// Cuts the file, or makes it longer; the place of `write` stays where it is.
+    pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
+        announce!(self.fs, SetLen { path: &self.path, len });
+        self.file.set_len(len)
+    }
+
+    /// Makes the file's bytes durable; the entry in its directory needs a [`Fs::sync_dir`].
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        announce!(self.fs, Sync(&self.path));
+        self.file.sync_all()
+    }
+}
+
+/// Writes go to the operating system at once; there is no buffer to flush.
+impl Write for File {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        announce!(self.fs, Write { path: &self.path, offset: self.position, data });
+        let count = self.file.write(data)?;
+        self.position = self.position.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ReadAt for File {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+}
+
+impl PackFile for File {
+    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        File::write_all_at(self, bytes, offset)
+    }
+}
+
+/// Letters and digits that no other call gives, for names of temporary files: those who mind a clash create with
+/// `O_EXCL`.
+pub(crate) fn unique_suffix() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds this from the operating system, and each new one differently.
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    let mut number = hasher.finish();
+    let mut suffix = String::with_capacity(8);
+    for _ in 0..8 {
+        let digit = u32::try_from(number % 36).unwrap_or_default();
+        suffix.push(char::from_digit(digit, 36).unwrap_or('0'));
+        number /= 36;
+    }
+    suffix
+}

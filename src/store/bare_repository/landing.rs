@@ -1,0 +1,187 @@
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::incoming::Incoming;
+use super::refs::{Mode, Reflog, Update};
+use super::store::BareRepository;
+use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
+use super::{Objects as _, Repository};
+use crate::proto::{Complete, ObjectId, Report};
+use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::index::{Index, complete_thin};
+use crate::{Error, ErrorKind};
+
+/// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
+///
+/// 1. the pack is indexed, completed, and with its indexes made durable, all in quarantine;
+/// 2. what the new refs need is checked to be there;
+/// 3. pack and reverse index are renamed into `objects/pack`, then the index, which is what makes git see a pack; that
+///    directory is made durable;
+/// 4. the refs move.
+///
+/// Until step 3 nobody but us sees anything. A crash between 3 and 4 leaves objects that no ref needs, which `git gc`
+/// clears away.
+pub(super) struct Landing {
+    store: BareRepository,
+    progress: Progress,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// A pack that is ready to be renamed into place.
+struct Sealed {
+    pack: super::fs::File,
+    index: Index,
+    /// `pack-<checksum>`, without an ending.
+    name: String,
+    directory: QuarantineDirectory,
+}
+
+impl Landing {
+    pub(super) fn new(store: BareRepository, progress: Progress) -> Self {
+        Self { store, progress, cancelled: Arc::default() }
+    }
+
+    /// Set to true, it ends the landing with an error, unless the refs are about to move.
+    pub(super) fn cancel(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancelled)
+    }
+
+    /// Lands the push; says what became of each ref. Blocks.
+    pub(super) fn land(
+        &self,
+        writer: Option<PackWriter>,
+        mut request: UpdateRequest,
+        complete: &Complete,
+    ) -> Result<Report, Error> {
+        let sealed = match (writer, complete.checksum()) {
+            (Some(writer), Some(checksum)) => self.seal(writer, checksum)?,
+            _ => None,
+        };
+        self.judge_current_branch(&mut request)?;
+        let incoming = Incoming::new(&self.store.odb, sealed.as_ref().map(|sealed| (&sealed.index, &sealed.pack)));
+        self.check_connectivity(&mut request, &incoming)?;
+        request.settle_atomic();
+        if request.is_refused() {
+            return Ok(request.report());
+        }
+        self.go_on()?;
+        if let Some(sealed) = &sealed {
+            migrate(&self.store.repository, sealed)
+                .map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
+        }
+        self.move_refs(&mut request, &incoming);
+        Ok(request.report())
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Store, "the push was cancelled"));
+        }
+        Ok(())
+    }
+
+    /// Indexes the pack and makes it durable; `None` if there is nothing in it, as for a new ref to a known commit.
+    fn seal(&self, mut writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
+        if writer.indexer.len() == 0 {
+            return Ok(None);
+        }
+        writer.finish(checksum.as_bytes())?;
+        let PackWriter { mut pack, indexer, directory, .. } = writer;
+        let odb = &*self.store.odb;
+        let meter = Meter::new(&self.progress, "Resolving deltas");
+        let mut index = indexer.resolve(&pack, odb, &(), self.store.settings.threads, |done, total| {
+            meter.update(done, total);
+            self.go_on()
+        })?;
+        let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+        let name = format!("pack-{checksum}");
+        let fs = self.store.repository.fs();
+        let files = || -> io::Result<()> {
+            let mut idx = fs.create_new(&directory.path.join("incoming.idx"))?;
+            index.write_idx(&checksum, &mut idx)?;
+            idx.sync()?;
+            let mut rev = fs.create_new(&directory.path.join("incoming.rev"))?;
+            index.write_rev(&checksum, &mut rev)?;
+            rev.sync()?;
+            pack.sync()
+        };
+        files().map_err(cannot_write)?;
+        Ok(Some(Sealed { pack, index, name, directory }))
+    }
+
+    /// A branch that somebody works on must not change under them, nor must the branch that `HEAD` names go away.
+    fn judge_current_branch(&self, request: &mut UpdateRequest) -> Result<(), Error> {
+        let Some(current) = self.store.repository.refs().head()? else { return Ok(()) };
+        let bare = self.store.repository.is_bare();
+        let deny_delete = self.store.settings.deny_delete_current;
+        request.refuse_where(|command| match &command.name[..] == current {
+            true if command.is_delete() && deny_delete => Some("deletion of the current branch prohibited"),
+            true if !bare => Some("branch is currently checked out"),
+            _ => None,
+        });
+        Ok(())
+    }
+
+    fn check_connectivity(&self, request: &mut UpdateRequest, incoming: &Incoming<'_>) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for (place, command) in request.open().filter(|(_, command)| !command.is_delete()) {
+            if incoming.kind(&command.new)?.is_none() {
+                missing.push(place);
+            }
+        }
+        for place in missing {
+            request.refuse(place, "missing necessary objects");
+        }
+        Ok(())
+    }
+
+    fn move_refs(&self, request: &mut UpdateRequest, incoming: &Incoming<'_>) {
+        let (places, updates): (Vec<usize>, Vec<Update>) = request
+            .open()
+            .map(|(place, command)| (place, Update { name: command.name.to_vec(), old: command.old, new: command.new }))
+            .unzip();
+        let mode = if request.negotiated().atomic { Mode::Atomic } else { Mode::Each };
+        let reflog = Reflog { committer: committer(), message: "push".to_owned() };
+        let outcomes = self.store.repository.refs().transaction(&updates, mode, incoming, &reflog);
+        for (place, outcome) in places.into_iter().zip(outcomes) {
+            if let Err(refusal) = outcome {
+                if let Some(text) = &refusal.text {
+                    self.progress.try_say(format!("error: {text}\n"));
+                }
+                request.refuse(place, refusal.reason.as_str());
+            }
+        }
+    }
+}
+
+/// Who stands in the reflogs. A server has no name of its own to put there.
+fn committer() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("receive-pack <receive-pack@localhost> {seconds} +0000")
+}
+
+/// Renames the pack and its indexes into place. A pack of this name that is there already is the same pack.
+fn migrate(repository: &Repository, sealed: &Sealed) -> io::Result<()> {
+    let fs = repository.fs();
+    let packs = repository.objects_dir().join("pack");
+    let target = |ending: &str| packs.join(format!("{}.{ending}", sealed.name));
+    if target("idx").exists() {
+        return Ok(());
+    }
+    for ending in ["pack", "rev", "idx"] {
+        let from = sealed.directory.path.join(format!("incoming.{ending}"));
+        read_only(&from)?;
+        fs.rename(&from, &target(ending))?;
+    }
+    fs.sync_dir(&packs)
+}
+
+/// Packs are never written again; git takes the right to away from their files.
+fn read_only(path: &Path) -> io::Result<()> {
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(path, permissions)
+}

@@ -1,0 +1,235 @@
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gix_object::Find as _;
+use gix_odb::Header as _;
+
+use super::Objects;
+use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::store::index::Bases;
+use crate::{Error, ErrorKind};
+
+/// The objects that a repository has: loose, packed, and those of its alternates.
+///
+/// What is read is the state of the moment: an object that is not found makes the packs be listed anew, so packs that
+/// another push brought in, or that `git gc` wrote, are seen; packs that `git gc` removed stay readable while they are
+/// open. Threads share one value.
+pub(crate) struct Odb {
+    path: PathBuf,
+    format: ObjectFormat,
+    max_object: u64,
+    // A handle belongs to one thread at a time; making one costs a copy of the list of packs.
+    handles: Mutex<Handles>,
+}
+
+struct Handles {
+    store: Arc<gix_odb::Store>,
+    idle: Vec<gix_odb::HandleArc>,
+    // Handles of an earlier store are not put back.
+    generation: u64,
+}
+
+impl Odb {
+    /// Opens an `objects` directory. Objects larger than `max_object` bytes are not read, only their kind is.
+    pub(crate) fn open(path: PathBuf, format: ObjectFormat, max_object: u64) -> Result<Self, Error> {
+        let store = open_store(&path, format)?;
+        let handles = Mutex::new(Handles { store, idle: Vec::new(), generation: 0 });
+        Ok(Self { path, format, max_object, handles })
+    }
+
+    /// The format of its ids.
+    pub(crate) fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    fn with<T>(
+        &self,
+        id: &ObjectId,
+        ask: impl Fn(&gix_odb::HandleArc, &gix_hash::oid) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let raw = gix_hash::oid::try_from_bytes(id.as_bytes())
+            .map_err(|error| Error::store("an id of the wrong length", error))?;
+        let (handle, generation) = self.take(None)?;
+        let first = ask(&handle, raw);
+        if first.is_ok() {
+            self.put_back(handle, generation);
+            return first;
+        }
+        // The store has room for a number of packs that it fixed when it was opened, and packs may vanish under it:
+        // open it once more before an error counts. An error about the object itself comes again.
+        let (handle, generation) = self.take(Some(generation))?;
+        let second = ask(&handle, raw);
+        if second.is_ok() {
+            self.put_back(handle, generation);
+        }
+        second
+    }
+
+    fn take(&self, broken: Option<u64>) -> Result<(gix_odb::HandleArc, u64), Error> {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken == Some(handles.generation) {
+            handles.store = open_store(&self.path, self.format)?;
+            handles.idle.clear();
+            handles.generation = handles.generation.wrapping_add(1);
+        }
+        let handle = handles.idle.pop().unwrap_or_else(|| handles.store.to_cache_arc());
+        Ok((handle, handles.generation))
+    }
+
+    fn put_back(&self, handle: gix_odb::HandleArc, generation: u64) {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if handles.generation == generation {
+            handles.idle.push(handle);
+        }
+    }
+}
+
+fn open_store(path: &std::path::Path, format: ObjectFormat) -> Result<Arc<gix_odb::Store>, Error> {
+    let hash = match format {
+        ObjectFormat::Sha1 => gix_hash::Kind::Sha1,
+        #[cfg(feature = "sha256")]
+        ObjectFormat::Sha256 => gix_hash::Kind::Sha256,
+    };
+    // Replacements (refs/replace) are for people who look at history; what a push needs are the objects themselves.
+    let store = gix_odb::Store::at_opts(path.to_path_buf(), hash, &mut std::iter::empty(), Default::default())
+        .map_err(|error| Error::store("the object directory cannot be opened", error))?;
+    Ok(Arc::new(store))
+}
+
+fn kind(kind: gix_object::Kind) -> ObjectKind {
+    match kind {
+        gix_object::Kind::Commit => ObjectKind::Commit,
+        gix_object::Kind::Tree => ObjectKind::Tree,
+        gix_object::Kind::Blob => ObjectKind::Blob,
+        gix_object::Kind::Tag => ObjectKind::Tag,
+    }
+}
+
+fn unreadable(id: &ObjectId, error: impl Into<crate::BoxError>) -> Error {
+    Error::store(format!("object {id} of the repository cannot be read"), error)
+}
+
+impl Objects for Odb {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        self.with(id, |handle, raw| {
+            let header = handle.try_header(raw).map_err(|error| unreadable(id, error))?;
+            Ok(header.map(|header| kind(header.kind())))
+        })
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.with(id, |handle, raw| {
+            let Some(header) = handle.try_header(raw).map_err(|error| unreadable(id, error))? else {
+                return Ok(None);
+            };
+            if header.size() > self.max_object {
+                let text = format!("object {id} of the repository is larger than {} bytes", self.max_object);
+                return Err(Error::new(ErrorKind::LimitExceeded, text));
+            }
+            let mut data = Vec::new();
+            match handle.try_find(raw, &mut data) {
+                Ok(Some(found)) => {
+                    let kind = kind(found.kind);
+                    Ok(Some((kind, data)))
+                }
+                Ok(None) => Ok(None),
+                Err(error) => Err(unreadable(id, error)),
+            }
+        })
+    }
+}
+
+impl Bases for Odb {
+    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.object(id)
+    }
+}
+
+impl std::fmt::Debug for Odb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Odb").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Sandbox, git, oid};
+    use super::*;
+
+    #[test]
+    fn objects_are_found_loose_packed_and_in_alternates() {
+        for format in formats() {
+            let sandbox = Sandbox::new(format);
+            let commit = sandbox.commit("file", "text");
+            let blob = sandbox.rev("HEAD:file");
+            git(&sandbox.work(), &["push", "-q", "origin", "main"]);
+            let odb = Odb::open(sandbox.bare().join("objects"), commit.format(), 1 << 20).unwrap();
+            let check = |id: &ObjectId, kind: ObjectKind| assert_eq!(odb.kind(id).unwrap(), Some(kind));
+            check(&commit, ObjectKind::Commit);
+            assert_eq!(odb.object(&blob).unwrap(), Some((ObjectKind::Blob, b"text".to_vec())));
+            sandbox.in_bare(&["repack", "-adq"]);
+            check(&commit, ObjectKind::Commit);
+            // What comes later is seen without opening anew, as a pack and as a loose object.
+            let later = sandbox.commit("file", "later");
+            assert_eq!(odb.kind(&later).unwrap(), None);
+            git(&sandbox.work(), &["push", "-q", "origin", "main"]);
+            check(&later, ObjectKind::Commit);
+            let tag = git(&sandbox.work(), &["tag", "-a", "-m", "t", "v1"]);
+            assert_eq!(tag, "");
+            let tag = oid(&git(&sandbox.work(), &["rev-parse", "v1"]));
+            assert_eq!(odb.kind(&tag).unwrap(), None);
+            std::fs::write(
+                sandbox.bare().join("objects/info/alternates"),
+                format!("{}\n", sandbox.work().join(".git/objects").display()),
+            )
+            .unwrap();
+            let odb = Odb::open(sandbox.bare().join("objects"), commit.format(), 1 << 20).unwrap();
+            assert_eq!(odb.kind(&tag).unwrap(), Some(ObjectKind::Tag));
+        }
+    }
+
+    #[test]
+    fn more_packs_than_the_store_had_room_for_are_found() {
+        let sandbox = Sandbox::new("sha1");
+        sandbox.in_bare(&["config", "receive.unpackLimit", "1"]);
+        let first = sandbox.commit("file", "0");
+        let odb = Odb::open(sandbox.bare().join("objects"), first.format(), 1 << 20).unwrap();
+        assert_eq!(odb.kind(&first).unwrap(), None);
+        for number in 1..=40 {
+            let commit = sandbox.commit("file", &number.to_string());
+            git(&sandbox.work(), &["push", "-q", "origin", "main"]);
+            assert_eq!(odb.kind(&commit).unwrap(), Some(ObjectKind::Commit), "pack {number}");
+        }
+    }
+
+    #[test]
+    fn a_large_object_is_not_read() {
+        let sandbox = Sandbox::new("sha1");
+        sandbox.commit("file", &"x".repeat(2000));
+        let odb = Odb::open(sandbox.work().join(".git/objects"), ObjectFormat::Sha1, 1999).unwrap();
+        let blob = sandbox.rev("HEAD:file");
+        assert_eq!(odb.object(&blob).unwrap_err().kind(), ErrorKind::LimitExceeded);
+        assert_eq!(odb.kind(&blob).unwrap(), Some(ObjectKind::Blob));
+    }
+
+    #[test]
+    fn threads_share_it() {
+        let sandbox = Sandbox::new("sha1");
+        let commit = sandbox.commit("file", "text");
+        let odb = Odb::open(sandbox.work().join(".git/objects"), ObjectFormat::Sha1, 1 << 20).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        assert_eq!(odb.kind(&commit).unwrap(), Some(ObjectKind::Commit));
+                    }
+                });
+            }
+        });
+        assert!(odb.handles.lock().unwrap().idle.len() <= 4);
+    }
+
+    fn formats() -> &'static [&'static str] {
+        if cfg!(feature = "sha256") { &["sha1", "sha256"] } else { &["sha1"] }
+    }
+}

@@ -1,0 +1,161 @@
+use super::commit::packed_failed;
+use super::loose::Touched;
+use super::packed::Changes;
+use super::prepare::{Locked, Prepared, check_room};
+use super::reflog;
+use super::transaction::Outcomes;
+use super::{Reflog, Refs, Refusal};
+use crate::proto::{ObjectId, ObjectKind};
+use crate::store::bare_repository::Objects;
+use crate::store::bare_repository::connectivity::links;
+use crate::{Error, ErrorKind};
+
+/// How many tags may point at each other in a row before we stop to look for what is at their end.
+const MAX_TAGS: usize = 10_000;
+
+impl Refs {
+    /// Moves all prepared refs by one rename of `packed-refs`.
+    ///
+    /// All locks are held. A loose ref hides the packed one of its name, so first every ref of the transaction becomes
+    /// packed *with the value it has*; then one rename gives all of them their new values, deletions included.
+    ///
+    /// | after | `packed-refs` says | files | what everybody reads |
+    /// |---|---|---|---|
+    /// | the locks | old values, or older ones | old values, or none | all old |
+    /// | 1. `packed-refs` rewritten with the old values, synced | old | old, or none | all old |
+    /// | 2. some of the files removed | old | old, or none | all old |
+    /// | 3. all of the files removed, their directories synced | old | none | all old |
+    /// | 4. **`packed-refs` rewritten with the new values, synced** | new | none | **all new** |
+    /// | 5. the lock files renamed into place, or removed | new | new, or none | all new |
+    ///
+    /// A crash at any point, also one that loses what was not synced, leaves one of these lines; so does looking at
+    /// the refs meanwhile. Step 3 is synced before step 4 because a file that came back after a crash would hide a new
+    /// value. If step 4 cannot be done, everything is old, and only packed.
+    ///
+    /// Step 5 is not needed for what the refs say, but for git: it knows a changed `packed-refs` by size, inode and
+    /// the second of its time, and takes one that was replaced twice for the old one now and then. As long as every
+    /// ref that moved is a file when its lock is let go, nobody compares an old value with a line of such a file. The
+    /// files also keep others from creating `a/b` beside a new `a`: only who begins between our last look and step 4
+    /// can still do that, and then both are there, which git lists and can delete.
+    pub(super) fn commit_atomically(
+        &self,
+        prepared: Vec<Prepared>,
+        objects: &dyn Objects,
+        reflog: &Reflog,
+        touched: &mut Touched,
+        outcomes: &mut Outcomes,
+    ) {
+        let done = self.lock_packed(touched).map_err(Failure::Broken).and_then(|lock| {
+            self.pack_old_values(&prepared, objects, touched)?;
+            self.switch(&prepared, objects, reflog)?;
+            Ok(lock)
+        });
+        let packed_lock = match done {
+            Ok(lock) => lock,
+            Err(failure) => {
+                for (number, Prepared { plan, .. }) in prepared.iter().enumerate() {
+                    match &failure {
+                        Failure::Refused(at, refusal) if *at == number => outcomes.refuse(plan, refusal.clone()),
+                        Failure::Refused(..) => {}
+                        Failure::Broken(error) => outcomes.refuse(plan, packed_failed(&plan.name, error)),
+                    }
+                }
+                return;
+            }
+        };
+        for Prepared { plan, locked: Locked { lock, moves, .. } } in prepared {
+            if plan.new.is_zero() {
+                reflog::remove(&self.fs, &self.git_dir, &plan.name);
+            } else if moves {
+                // Without the file the ref is only packed: it has its value, durably.
+                let _ = lock.commit();
+            }
+            outcomes.done(&plan);
+        }
+        drop(packed_lock);
+    }
+
+    /// Steps 1 to 3.
+    fn pack_old_values(
+        &self,
+        prepared: &[Prepared],
+        objects: &dyn Objects,
+        touched: &mut Touched,
+    ) -> Result<(), Failure> {
+        let loose = || prepared.iter().filter(|prepared| prepared.locked.moves && prepared.locked.is_loose);
+        let packed = self.packed()?;
+        let mut changes = Changes::new();
+        for Prepared { plan, .. } in loose() {
+            // A broken ref has the zero id, and no value to keep.
+            if !plan.old.is_zero() && packed.get(&plan.name).is_none_or(|record| record.id != plan.old) {
+                changes.insert(plan.name.clone(), Some((plan.old, peel(objects, &plan.old)?)));
+            }
+        }
+        if !changes.is_empty() {
+            self.write_packed(&packed.rewrite(&changes))?;
+        }
+        let failed = |error| Failure::Broken(Error::store("a loose ref cannot be removed", error));
+        for Prepared { plan, .. } in loose() {
+            let path = self.path(&plan.name);
+            touched.parent_of(&path);
+            self.fs.remove(&path).map_err(failed)?;
+        }
+        touched.sync(&self.fs).map_err(failed)
+    }
+
+    /// Step 4.
+    fn switch(&self, prepared: &[Prepared], objects: &dyn Objects, reflog: &Reflog) -> Result<(), Failure> {
+        let mut changes = Changes::new();
+        for (number, Prepared { plan, locked }) in prepared.iter().enumerate() {
+            if !locked.moves {
+                continue;
+            }
+            if plan.old.is_zero() && !plan.new.is_zero() {
+                check_room(self, &plan.name).map_err(|refusal| Failure::Refused(number, refusal))?;
+            }
+            let value = if plan.new.is_zero() { None } else { Some((plan.new, peel(objects, &plan.new)?)) };
+            changes.insert(plan.name.clone(), value);
+        }
+        for Prepared { plan, .. } in
+            prepared.iter().filter(|prepared| prepared.locked.moves && !prepared.plan.new.is_zero())
+        {
+            self.log(reflog, &plan.name, &plan.through, &plan.old, &plan.new)
+                .map_err(|error| Error::store("a reflog cannot be written", error))?;
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Ok(self.write_packed(&self.packed()?.rewrite(&changes))?)
+    }
+}
+
+/// Why an atomic transaction failed.
+enum Failure {
+    /// The ref of this number may not move.
+    Refused(usize, Refusal),
+    /// The server has a trouble.
+    Broken(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// What an annotated tag leads to at last; `None` for anything else.
+fn peel(objects: &dyn Objects, id: &ObjectId) -> Result<Option<ObjectId>, Failure> {
+    let mut peeled = None;
+    let mut at = *id;
+    for _ in 0..MAX_TAGS {
+        if objects.kind(&at)? != Some(ObjectKind::Tag) {
+            return Ok(peeled);
+        }
+        let Some((ObjectKind::Tag, data)) = objects.object(&at)? else { return Ok(peeled) };
+        let (target, _) = links::tag(&data, id.format())
+            .map_err(|what| Error::new(ErrorKind::Store, format!("tag {at} cannot be read: {}", what.0)))?;
+        peeled = Some(target);
+        at = target;
+    }
+    Err(Error::new(ErrorKind::LimitExceeded, format!("tag {id} leads through more than {MAX_TAGS} tags")).into())
+}

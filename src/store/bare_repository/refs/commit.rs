@@ -1,0 +1,181 @@
+use std::io::{self, Write};
+
+use super::lock::Lock;
+use super::loose::Touched;
+use super::packed::Changes;
+use super::prepare::{Locked, Prepared, check_room};
+use super::reflog;
+use super::transaction::Outcomes;
+use super::{Reason, Reflog, Refs, Refusal};
+use crate::Error;
+use crate::store::bare_repository::fs::File;
+
+impl Refs {
+    /// Renames the prepared values into place, each by itself.
+    pub(super) fn commit_updates(
+        &self,
+        prepared: Vec<Prepared>,
+        reflog: &Reflog,
+        touched: &mut Touched,
+        outcomes: &mut Outcomes,
+    ) {
+        let mut moved = Vec::with_capacity(prepared.len());
+        for Prepared { plan, locked: Locked { lock, moves, .. } } in prepared {
+            let path = self.path(&plan.name);
+            let done = if moves {
+                touched.parent_of(&path);
+                self.log(reflog, &plan.name, &plan.through, &plan.old, &plan.new).and_then(|()| lock.commit())
+            } else {
+                Ok(())
+            };
+            match done {
+                Ok(()) => moved.push(plan),
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    // Somebody began a ref below this one after we looked.
+                    let refusal = check_room(self, &plan.name).err();
+                    let why = "there is a non-empty directory in its place";
+                    outcomes.refuse(&plan, refusal.unwrap_or_else(|| Refusal::lock(Reason::Conflict, &plan.name, why)));
+                }
+                Err(error) => outcomes.refuse(&plan, Refusal::io(&plan.name, error)),
+            }
+        }
+        let synced = touched.sync(&self.fs).map_err(|error| Error::store("a directory cannot be synced", error));
+        for plan in moved {
+            match &synced {
+                Ok(()) => outcomes.done(&plan),
+                // It has moved, but a crash might take it back: that is no success.
+                Err(error) => outcomes.refuse(&plan, Refusal::io(&plan.name, error.clone())),
+            }
+        }
+    }
+
+    /// Takes refs out of `packed-refs` by one rewrite, then removes their files.
+    ///
+    /// A crash in between leaves the files, and with them the old values. The lock of `packed-refs` is held until the
+    /// files are gone: `git pack-refs` would otherwise bring back what it read before.
+    pub(super) fn commit_deletions(&self, prepared: Vec<Prepared>, touched: &mut Touched, outcomes: &mut Outcomes) {
+        let (gone, standing): (Vec<_>, Vec<_>) = prepared.into_iter().partition(|prepared| prepared.locked.moves);
+        for Prepared { plan, .. } in standing {
+            outcomes.done(&plan);
+        }
+        if gone.is_empty() {
+            return;
+        }
+        let taken_out = self.lock_packed(touched).and_then(|lock| {
+            let packed = self.packed()?;
+            let names = gone.iter().map(|prepared| &prepared.plan.name).filter(|name| packed.get(name).is_some());
+            let changes: Changes = names.map(|name| (name.clone(), None)).collect();
+            if !changes.is_empty() {
+                self.write_packed(&packed.rewrite(&changes))?;
+            }
+            Ok(lock)
+        });
+        let packed_lock = match taken_out {
+            Ok(lock) => lock,
+            Err(error) => {
+                for Prepared { plan, .. } in gone {
+                    outcomes.refuse(&plan, packed_failed(&plan.name, &error));
+                }
+                return;
+            }
+        };
+        let mut deleted = Vec::with_capacity(gone.len());
+        for Prepared { plan, locked: Locked { lock, is_loose, .. } } in gone {
+            let path = self.path(&plan.name);
+            let removed = if is_loose { self.fs.remove(&path) } else { Ok(()) };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    outcomes.refuse(&plan, Refusal::io(&plan.name, error));
+                }
+                _ => {
+                    if is_loose {
+                        touched.parent_of(&path);
+                    }
+                    reflog::remove(&self.fs, &self.git_dir, &plan.name);
+                    deleted.push((plan, lock));
+                }
+            }
+        }
+        drop(packed_lock);
+        let synced = touched.sync(&self.fs).map_err(|error| Error::store("a directory cannot be synced", error));
+        for (plan, lock) in deleted {
+            // Only now: it removes directories that are empty, and one that is gone cannot be synced.
+            drop(lock);
+            match &synced {
+                Ok(()) => outcomes.done(&plan),
+                Err(error) => outcomes.refuse(&plan, Refusal::io(&plan.name, error.clone())),
+            }
+        }
+    }
+
+    /// Takes the lock of `packed-refs`.
+    pub(super) fn lock_packed(&self, touched: &mut Touched) -> Result<PackedLock, Error> {
+        let locked = Lock::acquire(&self.fs, &self.git_dir, b"packed-refs", self.options.packed_timeout, touched);
+        match locked {
+            Ok((lock, file)) => Ok(PackedLock { _lock: lock, _file: file }),
+            Err(error) => Err(Error::store("packed-refs cannot be locked", error)),
+        }
+    }
+
+    /// Replaces `packed-refs`, durably. The caller holds its lock.
+    pub(super) fn write_packed(&self, text: &[u8]) -> Result<(), Error> {
+        let path = self.git_dir.join("packed-refs.new");
+        let written = (|| {
+            let mut file = match self.fs.create_new(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    // Its owner held the lock that we hold now, and did not live to remove it.
+                    self.fs.remove(&path)?;
+                    self.fs.create_new(&path)?
+                }
+                other => other?,
+            };
+            file.write_all(text)?;
+            file.sync()?;
+            self.fs.rename(&path, &self.packed_path())
+        })();
+        if let Err(error) = written {
+            // Removing may fail as well; the next holder of the lock then does it.
+            let _ = self.fs.remove(&path);
+            return Err(Error::store("packed-refs cannot be written", error));
+        }
+        self.fs.sync_dir(&self.git_dir).map_err(|error| Error::store("packed-refs cannot be made durable", error))
+    }
+
+    /// Writes the logs of a move: of the ref, of the symbolic refs it was reached through, and of `HEAD` if it leads
+    /// there.
+    pub(super) fn log(
+        &self,
+        reflog: &Reflog,
+        name: &[u8],
+        through: &[Vec<u8>],
+        old: &crate::proto::ObjectId,
+        new: &crate::proto::ObjectId,
+    ) -> io::Result<()> {
+        let head = self.head().ok().flatten().is_some_and(|head| head == name || through.contains(&head));
+        let names = through.iter().map(Vec::as_slice).chain([name]).chain(head.then_some(b"HEAD".as_slice()));
+        for name in names {
+            reflog.append(&self.fs, &self.git_dir, self.options.logging, name, old, new)?;
+        }
+        Ok(())
+    }
+}
+
+/// The held lock of `packed-refs`.
+#[derive(Debug)]
+pub(super) struct PackedLock {
+    _lock: Lock,
+    _file: File,
+}
+
+/// Why a ref could not move that needs `packed-refs` to change.
+pub(super) fn packed_failed(name: &[u8], error: &Error) -> Refusal {
+    let held = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|source| source.kind() == io::ErrorKind::AlreadyExists);
+    let mut refusal = Refusal::io(name, error.clone());
+    if held {
+        let why = "Unable to create 'packed-refs.lock': File exists.";
+        refusal.text = Refusal::lock(Reason::Failed, name, why).text;
+    }
+    refusal
+}

@@ -1,0 +1,84 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::loose::{Touched, remove_empty_dirs, remove_empty_parents, with_parents};
+use super::name;
+use crate::store::bare_repository::fs::{File, Fs};
+
+/// A held lock file, `<path>.lock`; it is removed when this is dropped, with directories that are empty then.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    git_dir: PathBuf,
+    name: Vec<u8>,
+    path: PathBuf,
+    fs: Fs,
+    held: bool,
+}
+
+impl Lock {
+    /// Creates the lock file of a ref or of `packed-refs`, with the directories above it; waits for another holder up
+    /// to `timeout`.
+    ///
+    /// The error is of the kind `AlreadyExists` if the other does not let go.
+    pub(crate) fn acquire(
+        fs: &Fs,
+        git_dir: &Path,
+        name: &[u8],
+        timeout: Duration,
+        touched: &mut Touched,
+    ) -> io::Result<(Self, File)> {
+        let path = name::path_below(git_dir, &[name, b".lock"].concat());
+        let begin = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match with_parents(fs, &path, touched, || fs.create_new(&path)) {
+                Ok(file) => {
+                    let (git_dir, name) = (git_dir.to_path_buf(), name.to_vec());
+                    return Ok((Self { git_dir, name, path, fs: fs.clone(), held: true }, file));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let left = timeout.saturating_sub(begin.elapsed());
+                    if left.is_zero() {
+                        return Err(error);
+                    }
+                    std::thread::sleep(pause.min(left));
+                    pause = pause.saturating_mul(2).min(Duration::from_millis(20));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Renames the lock file into the place of what it locks; empty directories there are removed.
+    pub(crate) fn commit(mut self) -> io::Result<()> {
+        let target = &name::path_below(&self.git_dir, &self.name);
+        let mut result = self.fs.rename(&self.path, target);
+        for _ in 0..4 {
+            match &result {
+                Err(error) if is_dir_in_the_way(error) => {}
+                _ => break,
+            }
+            remove_empty_dirs(&self.fs, target)?;
+            result = self.fs.rename(&self.path, target);
+        }
+        self.held = result.is_err();
+        result
+    }
+}
+
+fn is_dir_in_the_way(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, IsADirectory};
+    matches!(error.kind(), IsADirectory | DirectoryNotEmpty | AlreadyExists)
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.held {
+            // Nobody is left to tell; the lock then stays for an operator to remove.
+            let _ = self.fs.remove(&self.path);
+            // They were made for the lock file, or the ref that was in them is deleted.
+            remove_empty_parents(&self.fs, &self.git_dir, &self.name);
+        }
+    }
+}

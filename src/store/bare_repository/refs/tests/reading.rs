@@ -1,0 +1,115 @@
+use super::super::{Resolved, Value};
+use super::*;
+use crate::store::bare_repository::testing::command;
+
+/// The refs that git's receive-pack advertises.
+fn advertised(world: &World) -> Vec<(String, String)> {
+    let output = command(world.sandbox.dir.path())
+        .args(["receive-pack", "--http-backend-info-refs", "bare.git"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let mut lines = Vec::new();
+    let mut rest = output.stdout.as_slice();
+    while let Some((len, _)) = rest.split_at_checked(4) {
+        let len = usize::from_str_radix(std::str::from_utf8(len).unwrap(), 16).unwrap();
+        if len < 4 {
+            break;
+        }
+        let line = String::from_utf8(rest[4..len].to_vec()).unwrap();
+        let line = line.split('\0').next().unwrap().trim_end();
+        let (id, name) = line.split_once(' ').unwrap();
+        lines.push((name.to_owned(), id.to_owned()));
+        rest = &rest[len..];
+    }
+    lines
+}
+
+#[track_caller]
+fn assert_same(world: &World) {
+    let ours: Vec<_> = world
+        .refs
+        .list(b"refs/")
+        .unwrap()
+        .into_iter()
+        .map(|listed| (String::from_utf8(listed.name).unwrap(), listed.id.to_string()))
+        .collect();
+    assert_eq!(ours, advertised(world));
+}
+
+#[test]
+fn refs_are_listed_as_git_advertises_them() {
+    for format in formats() {
+        let world = World::new(format);
+        let bare = world.sandbox.bare();
+        let [first, second, ..] = world.commits[..] else { unreachable!() };
+        assert_same(&world);
+        for (name, id) in [("a", first), ("a-b", second), ("a.b", first), ("a0", second), ("z/y/x", first)] {
+            world.sandbox.in_bare(&["update-ref", &format!("refs/heads/{name}"), &id.to_string()]);
+        }
+        assert_same(&world);
+        world.sandbox.in_bare(&["pack-refs", "--all"]);
+        assert_same(&world);
+        world.sandbox.in_bare(&["update-ref", "refs/heads/a", &second.to_string()]);
+        world.sandbox.in_bare(&["update-ref", "refs/heads/b", &second.to_string()]);
+        world.sandbox.in_bare(&["update-ref", "-d", "refs/heads/z/y/x"]);
+        world.sandbox.in_bare(&["symbolic-ref", "refs/heads/alias", "refs/heads/a"]);
+        world.sandbox.in_bare(&["symbolic-ref", "refs/heads/alias2", "refs/heads/alias"]);
+        world.sandbox.in_bare(&["symbolic-ref", "refs/heads/dangling", "refs/heads/none"]);
+        assert_same(&world);
+        std::fs::write(bare.join("refs/heads/garbage"), "nonsense\n").unwrap();
+        std::fs::write(bare.join("refs/heads/empty"), "").unwrap();
+        std::fs::write(bare.join("refs/heads/spaces"), format!("{first}   \n\n")).unwrap();
+        std::fs::write(bare.join("refs/heads/trailing"), format!("{first}x\n")).unwrap();
+        std::fs::write(bare.join("refs/heads/short"), "1234\n").unwrap();
+        std::fs::write(bare.join("refs/heads/x.lock"), format!("{first}\n")).unwrap();
+        std::fs::write(bare.join("refs/heads/.hidden"), format!("{first}\n")).unwrap();
+        std::fs::create_dir_all(bare.join("refs/heads/dir/in/dir")).unwrap();
+        assert_same(&world);
+        std::os::unix::fs::symlink("refs/heads/a", bare.join("refs/heads/link")).unwrap();
+        std::os::unix::fs::symlink("a", bare.join("refs/heads/link2")).unwrap();
+        assert_same(&world);
+        std::fs::write(bare.join("refs/heads/looped"), "ref: refs/heads/looped2\n").unwrap();
+        std::fs::write(bare.join("refs/heads/looped2"), "ref: refs/heads/looped\n").unwrap();
+        assert_same(&world);
+    }
+}
+
+#[test]
+fn a_ref_resolves_to_where_symbolic_refs_lead() {
+    let world = World::new("sha1");
+    let first = world.commits[0];
+    world.sandbox.in_bare(&["update-ref", "refs/heads/a", &first.to_string()]);
+    for pair in ["b:a", "c:b", "d:c", "e:d", "f:e", "g:f", "x:y", "y:x", "u:v"] {
+        let (name, target) = pair.split_once(':').unwrap();
+        std::fs::write(world.sandbox.bare().join("refs/heads").join(name), format!("ref: refs/heads/{target}\n"))
+            .unwrap();
+    }
+    let resolve = |name: &str| world.refs.resolve(format!("refs/heads/{name}").as_bytes()).unwrap();
+    let Resolved { name, through, value } = resolve("c");
+    assert_eq!((name.as_slice(), value), (b"refs/heads/a".as_slice(), Value::Id(first)));
+    assert_eq!(through, [b"refs/heads/c".to_vec(), b"refs/heads/b".to_vec()]);
+    assert_eq!(resolve("x").value, Value::Loop);
+    assert_eq!(resolve("u").value, Value::Absent);
+    assert_eq!(resolve("u").name, b"refs/heads/v");
+    // As many as git follows, and no more.
+    for name in ["e", "f", "g"] {
+        let ours = resolve(name).value == Value::Id(first);
+        assert_eq!(ours, world.git_value(&format!("refs/heads/{name}")).is_some(), "{name}");
+    }
+    assert_eq!(world.refs.head().unwrap().as_deref(), Some(b"refs/heads/main".as_slice()));
+    std::fs::write(world.sandbox.bare().join("HEAD"), format!("{first}\n")).unwrap();
+    assert_eq!(world.refs.head().unwrap(), None);
+}
+
+#[test]
+fn a_new_packed_refs_is_seen_at_once() {
+    let world = World::new("sha1");
+    for round in 0..50 {
+        let id = world.commits[round % 4];
+        world.sandbox.in_bare(&["update-ref", "refs/heads/a", &id.to_string()]);
+        world.sandbox.in_bare(&["pack-refs", "--all"]);
+        assert!(!world.sandbox.bare().join("refs/heads/a").exists());
+        assert_eq!(world.refs.resolve(b"refs/heads/a").unwrap().value, Value::Id(id));
+    }
+}

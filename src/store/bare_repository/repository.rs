@@ -1,0 +1,412 @@
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::config::Config;
+use super::fs::{Fs, unique_suffix};
+use super::refs::{Logging, Refs, RefsOptions};
+use super::shared::Shared;
+use super::{Odb, name};
+use crate::Error;
+use crate::proto::ObjectFormat;
+
+/// A Git repository on disk (gitrepository-layout): where its parts are and what its configuration says.
+#[derive(Clone, Debug)]
+pub(crate) struct Repository {
+    git_dir: PathBuf,
+    format: ObjectFormat,
+    bare: bool,
+    logging: Logging,
+    config: Config,
+    fs: Fs,
+}
+
+impl Repository {
+    /// Opens a bare repository, or the `.git` directory of one that is not, or the directory around that.
+    ///
+    /// Only the repository's own configuration counts. What this crate cannot do right is refused by name: an unknown
+    /// repository version or extension, reftables, a linked work tree.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let mut git_dir = path.to_path_buf();
+        if !is_git_dir(&git_dir) {
+            git_dir = follow_dot_git(path)?
+                .ok_or_else(|| Error::new(crate::ErrorKind::Store, "this is not a Git repository"))?;
+        }
+        let config = match std::fs::read(git_dir.join("config")) {
+            Ok(text) => {
+                Config::parse(&text).map_err(|error| Error::store("the configuration cannot be read", error))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Config::default(),
+            Err(error) => return Err(Error::store("the configuration cannot be read", error)),
+        };
+        let format = object_format(&config)?;
+        let bare = boolean(&config, "core.bare")?.unwrap_or(git_dir.file_name() != Some(".git".as_ref()));
+        let shared = match config.get("core.sharedrepository") {
+            None => Shared::Umask,
+            Some(value) => {
+                Shared::from_config(&value).ok_or_else(|| refusal("core.sharedRepository has a bad value"))?
+            }
+        };
+        let logging = match config.get("core.logallrefupdates") {
+            Some(value) if value.eq_ignore_ascii_case(b"always") => Logging::Always,
+            Some(_) if boolean(&config, "core.logallrefupdates")? == Some(true) => Logging::Normal,
+            None if !bare => Logging::Normal,
+            _ => Logging::Existing,
+        };
+        Ok(Self { git_dir, format, bare, logging, config, fs: Fs::new(shared) })
+    }
+
+    /// Makes a new bare repository, or opens the one that is there already.
+    ///
+    /// The repository appears whole by one rename: of two that make the same one at the same time, one does and the
+    /// other opens it. `HEAD` names the branch `main`.
+    pub(crate) fn init(path: &Path, format: ObjectFormat) -> Result<Self, Error> {
+        if !is_git_dir(path) {
+            init_new(path, format, &Fs::default())
+                .map_err(|error| Error::store("the repository cannot be created", error))?;
+        }
+        let repository = Self::open(path)?;
+        if repository.format != format {
+            return Err(refusal("a repository of another object format is there already"));
+        }
+        Ok(repository)
+    }
+
+    /// The directory that holds `HEAD`.
+    pub(crate) fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// The directory that holds the objects.
+    pub(crate) fn objects_dir(&self) -> PathBuf {
+        self.git_dir.join("objects")
+    }
+
+    /// The hash that names its objects.
+    pub(crate) fn object_format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// Whether nobody works in it: a push into the branch that is checked out would surprise them.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.bare
+    }
+
+    /// What its own configuration file says.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How its files are changed.
+    pub(crate) fn fs(&self) -> &Fs {
+        &self.fs
+    }
+
+    /// The same repository with its files changed in another way.
+    #[cfg(test)]
+    pub(crate) fn with_fs(mut self, fs: Fs) -> Self {
+        self.fs = fs;
+        self
+    }
+
+    /// Its refs.
+    pub(crate) fn refs(&self) -> Refs {
+        let timeout = |key, default| match self.config.integer(key) {
+            Ok(Some(ms)) => Duration::from_millis(u64::try_from(ms).unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
+            _ => Duration::from_millis(default),
+        };
+        Refs::new(
+            self.git_dir.clone(),
+            self.format,
+            self.fs.clone(),
+            RefsOptions {
+                logging: self.logging,
+                lock_timeout: timeout("core.filesreflocktimeout", 100),
+                packed_timeout: timeout("core.packedrefstimeout", 1000),
+            },
+        )
+    }
+
+    /// Its objects; those larger than `max_object` bytes are not read.
+    pub(crate) fn odb(&self, max_object: u64) -> Result<Odb, Error> {
+        Odb::open(self.objects_dir(), self.format, max_object)
+    }
+}
+
+/// Where git would wait for a lock without end, we wait for a minute.
+const MAX_TIMEOUT: u64 = 60_000;
+
+fn refusal(text: &'static str) -> Error {
+    Error::new(crate::ErrorKind::Store, text)
+}
+
+/// What git takes for a git directory: a valid `HEAD`, `objects` and `refs`.
+fn is_git_dir(path: &Path) -> bool {
+    path.join("objects").is_dir() && path.join("refs").is_dir() && is_head(&path.join("HEAD"))
+}
+
+fn is_head(path: &Path) -> bool {
+    if let Ok(target) = std::fs::read_link(path) {
+        return target.starts_with("refs");
+    }
+    let Ok(text) = std::fs::read(path) else { return false };
+    match text.strip_prefix(b"ref:") {
+        Some(target) => target.trim_ascii_start().starts_with(b"refs/"),
+        None => [40, 64].iter().any(|len| {
+            text.get(..*len).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+                && text.get(*len).is_none_or(u8::is_ascii_whitespace)
+        }),
+    }
+}
+
+/// The git directory that `.git` in a directory is, or, being a file, names.
+fn follow_dot_git(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let dot_git = path.join(".git");
+    if dot_git.is_dir() {
+        return Ok(is_git_dir(&dot_git).then_some(dot_git));
+    }
+    for file in [dot_git.as_path(), path] {
+        let Ok(text) = std::fs::read(file) else { continue };
+        let Some(target) = text.strip_prefix(b"gitdir: ") else { continue };
+        let target = name::os_path(target.trim_ascii_end())
+            .ok_or_else(|| refusal("the path in a .git file cannot be used on this system"))?;
+        let git_dir = file.parent().unwrap_or(Path::new(".")).join(target);
+        if git_dir.join("commondir").exists() {
+            return Err(refusal("this is a linked work tree; open the main repository"));
+        }
+        return Ok(is_git_dir(&git_dir).then_some(git_dir));
+    }
+    Ok(None)
+}
+
+fn boolean(config: &Config, key: &str) -> Result<Option<bool>, Error> {
+    config.boolean(key).map_err(|value| {
+        let text = format!("bad boolean config value '{}' for '{key}'", String::from_utf8_lossy(&value));
+        Error::new(crate::ErrorKind::Store, text)
+    })
+}
+
+/// Checks the repository's version and extensions (gitrepository-layout, "Git Repository Format Versions").
+fn object_format(config: &Config) -> Result<ObjectFormat, Error> {
+    let version = config.integer("core.repositoryformatversion").unwrap_or(Some(-1)).unwrap_or(0);
+    if !(0..=1).contains(&version) {
+        return Err(refusal("core.repositoryFormatVersion is neither 0 nor 1"));
+    }
+    let mut format = ObjectFormat::Sha1;
+    for (name, value) in config.section("extensions") {
+        let value = value.unwrap_or(b"true");
+        match name {
+            b"noop" | b"preciousobjects" | b"partialclone" | b"worktreeconfig" => {}
+            b"noop-v1" | b"relativeworktrees" if version == 1 => {}
+            b"objectformat" if version == 1 => {
+                format = ObjectFormat::from_name(value).ok_or_else(|| {
+                    let name = String::from_utf8_lossy(value).into_owned();
+                    Error::new(crate::ErrorKind::Store, format!("this build does not know the object format '{name}'"))
+                })?;
+            }
+            b"refstorage" if version == 1 => {
+                if value != b"files" {
+                    let name = String::from_utf8_lossy(value).into_owned();
+                    let text = format!("the refs are stored as '{name}'; only 'files' is supported");
+                    return Err(Error::new(crate::ErrorKind::Store, text));
+                }
+            }
+            // A version 0 repository may carry extensions that nobody knows; git minds only those that it knows.
+            b"noop-v1" | b"relativeworktrees" | b"objectformat" | b"refstorage" | b"compatobjectformat" => {
+                let name = String::from_utf8_lossy(name).into_owned();
+                let text = format!("extensions.{name} cannot be honoured in a repository of version {version}");
+                return Err(Error::new(crate::ErrorKind::Store, text));
+            }
+            _ if version == 0 => {}
+            _ => {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return Err(Error::new(crate::ErrorKind::Store, format!("unknown repository extension '{name}'")));
+            }
+        }
+    }
+    Ok(format)
+}
+
+/// Builds a repository beside its place and renames it into it; gives way to another that is quicker.
+fn init_new(path: &Path, format: ObjectFormat, fs: &Fs) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no name"))?;
+    std::fs::create_dir_all(parent)?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".init-{}", unique_suffix()));
+    let temporary = parent.join(temporary);
+    let done = fill(&temporary, format, fs).and_then(|()| fs.rename(&temporary, path));
+    let Err(error) = done else { return fs.sync_dir(parent) };
+    // What we built and could not put in place is only in the way.
+    let _ = std::fs::remove_dir_all(&temporary);
+    if is_git_dir(path) { Ok(()) } else { Err(error) }
+}
+
+fn fill(dir: &Path, format: ObjectFormat, fs: &Fs) -> io::Result<()> {
+    fs.create_dir(dir)?;
+    let dirs = ["objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags", "info", "hooks"];
+    for name in dirs {
+        fs.create_dir(&dir.join(name))?;
+    }
+    let config = match format {
+        ObjectFormat::Sha1 => "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n".to_owned(),
+        #[cfg(feature = "sha256")]
+        ObjectFormat::Sha256 => format!(
+            "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = true\n[extensions]\n\tobjectformat = {}\n",
+            format.name()
+        ),
+    };
+    for (name, text) in [("config", config.as_str()), ("HEAD", "ref: refs/heads/main\n")] {
+        let mut file = fs.create_new(&dir.join(name))?;
+        file.write_all(text.as_bytes())?;
+        file.sync()?;
+    }
+    for name in ["objects", "refs"] {
+        fs.sync_dir(&dir.join(name))?;
+    }
+    fs.sync_dir(dir)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::super::testing::{Sandbox, git, try_git};
+    use super::*;
+
+    #[test]
+    fn git_takes_what_init_makes() {
+        for format in formats() {
+            let sandbox = Sandbox::new(format.name());
+            let commit = sandbox.commit("file", "text");
+            let path = sandbox.dir.path().join("deep/new.git");
+            let repository = Repository::init(&path, format).unwrap();
+            assert_eq!((repository.object_format(), repository.is_bare()), (format, true));
+            git(&path, &["fsck", "--strict"]);
+            assert_eq!(git(&path, &["symbolic-ref", "HEAD"]), "refs/heads/main");
+            assert_eq!(git(&path, &["rev-parse", "--is-bare-repository"]), "true");
+            git(&sandbox.work(), &["push", "-q", path.to_str().unwrap(), "main"]);
+            assert_eq!(git(&path, &["rev-parse", "HEAD"]), commit.to_string());
+            git(&path, &["gc", "-q"]);
+            // Once more is no harm.
+            Repository::init(&path, format).unwrap();
+            assert_eq!(git(&path, &["rev-parse", "HEAD"]), commit.to_string());
+            // An empty directory is as good as none; anything else is not touched.
+            let empty = sandbox.dir.path().join("empty");
+            std::fs::create_dir(&empty).unwrap();
+            Repository::init(&empty, format).unwrap();
+            let full = sandbox.dir.path().join("full");
+            std::fs::create_dir(&full).unwrap();
+            std::fs::write(full.join("file"), "").unwrap();
+            Repository::init(&full, format).unwrap_err();
+            assert_eq!(std::fs::read_dir(&full).unwrap().count(), 1);
+            let left: Vec<_> =
+                std::fs::read_dir(sandbox.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert!(left.iter().all(|name| !name.to_string_lossy().contains("init")), "{left:?}");
+        }
+    }
+
+    #[test]
+    fn of_many_that_init_one_makes_it_and_all_have_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = dir.path().join(round.to_string());
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| Repository::init(&path, ObjectFormat::Sha1).unwrap());
+                }
+            });
+            assert!(is_git_dir(&path));
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 50);
+    }
+
+    #[test]
+    fn what_git_makes_is_opened() {
+        for format in formats() {
+            let sandbox = Sandbox::new(format.name());
+            let bare = Repository::open(&sandbox.bare()).unwrap();
+            assert_eq!((bare.object_format(), bare.is_bare()), (format, true));
+            for path in [sandbox.work(), sandbox.work().join(".git")] {
+                let work = Repository::open(&path).unwrap();
+                assert_eq!((work.object_format(), work.is_bare()), (format, false));
+                assert_eq!(work.git_dir(), sandbox.work().join(".git"));
+            }
+            let moved = sandbox.dir.path().join("moved.git");
+            git(&sandbox.work(), &["init", "-q", "--separate-git-dir", moved.to_str().unwrap()]);
+            assert_eq!(Repository::open(&sandbox.work()).unwrap().git_dir(), moved);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_right_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        git(dir.path(), &["init", "-q", "--bare", "--ref-format=reftable", "reftable.git"]);
+        let text = |path: &Path| Repository::open(path).unwrap_err().to_string();
+        assert_eq!(
+            text(&dir.path().join("reftable.git")),
+            "the refs are stored as 'reftable'; only 'files' is supported"
+        );
+        assert_eq!(text(dir.path()), "this is not a Git repository");
+        assert_eq!(text(&dir.path().join("none")), "this is not a Git repository");
+        let sandbox = Sandbox::new("sha1");
+        sandbox.commit("file", "text");
+        git(&sandbox.work(), &["worktree", "add", "-q", "../linked"]);
+        assert!(text(&sandbox.dir.path().join("linked")).contains("linked work tree"));
+        for (config, expected) in [
+            ("[core]\nrepositoryformatversion = 2\n", Some("core.repositoryFormatVersion is neither 0 nor 1")),
+            (
+                "[core]\nrepositoryformatversion = 1\n[extensions]\nnew = x\n",
+                Some("unknown repository extension 'new'"),
+            ),
+            ("[core]\nrepositoryformatversion = 0\n[extensions]\nnew = x\n", None),
+            (
+                "[core]\nrepositoryformatversion = 0\n[extensions]\nobjectFormat = sha1\n",
+                Some("extensions.objectformat"),
+            ),
+            ("[core]\nrepositoryformatversion = 1\n[extensions]\nobjectFormat = md5\n", Some("object format 'md5'")),
+            ("[core]\nrepositoryformatversion = 1\n[extensions]\nnoop\npreciousObjects\n", None),
+            ("[core]\nrepositoryformatversion = x\n", Some("core.repositoryFormatVersion")),
+            ("[core]\nbare = maybe\n", Some("bad boolean config value 'maybe' for 'core.bare'")),
+            ("[core\n", Some("the configuration cannot be read")),
+            ("", None),
+        ] {
+            std::fs::write(sandbox.bare().join("config"), config).unwrap();
+            let opened = Repository::open(&sandbox.bare());
+            let git_opens = try_git(&sandbox.bare(), &["for-each-ref"]).status.success();
+            assert_eq!(opened.is_ok(), git_opens, "{config:?}");
+            match (opened, expected) {
+                (Ok(_), None) => {}
+                (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (opened, _) => panic!("{config:?}: {opened:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_shared_repository_stays_shared() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        git(dir.path(), &["init", "-q", "--bare", "--shared=group", "shared.git"]);
+        let repository = Repository::open(&dir.path().join("shared.git")).unwrap();
+        let path = repository.git_dir().join("refs/heads/new");
+        repository.fs().create_dir(&path).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&path), mode(&repository.git_dir().join("refs/heads")));
+        drop(repository.fs().create_new(&path.join("file")).unwrap());
+        assert_eq!(mode(&path.join("file")) & 0o660, 0o660);
+        let private = repository.git_dir().join("private");
+        repository.fs().create_private_dir(&private).unwrap();
+        assert_eq!(mode(&private) & 0o777, 0o700);
+    }
+
+    fn formats() -> Vec<ObjectFormat> {
+        vec![
+            ObjectFormat::Sha1,
+            #[cfg(feature = "sha256")]
+            ObjectFormat::Sha256,
+        ]
+    }
+}

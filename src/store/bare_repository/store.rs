@@ -1,0 +1,156 @@
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use bytes::Bytes;
+
+use super::quarantine::BareQuarantine;
+use super::{Odb, Repository};
+use crate::proto::{Advertisement, ObjectFormat};
+use crate::push::{Progress, UpdateRequest};
+use crate::store::Store;
+use crate::{Error, ErrorKind};
+
+/// A bare repository on disk, as stock git reads and writes it.
+///
+/// A push goes into a quarantine directory inside the repository as it arrives; its memory does not grow with it. When
+/// the pack is in, its deltas are resolved on as many threads as are [allowed](Self::threads), off the async runtime;
+/// thin packs are completed; and what the new refs need is checked to be there. Then pack, index and reverse index are
+/// made durable and moved into place, and after that the refs move, each by compare-and-swap under git's own lock files.
+/// Other processes, git among them, may use the repository at the same time.
+///
+/// Cheap to clone; clones share what they know of the repository's packs.
+///
+/// ```
+/// use receive_pack::proto::ObjectFormat;
+/// use receive_pack::store::BareRepository;
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("demo.git");
+/// let repository = BareRepository::init(&path, ObjectFormat::Sha1)?.threads(2);
+/// # drop(repository);
+/// # Ok::<(), receive_pack::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct BareRepository {
+    pub(super) repository: Arc<Repository>,
+    pub(super) odb: Arc<Odb>,
+    pub(super) settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) threads: NonZeroUsize,
+    pub(super) detect_collisions: bool,
+    pub(super) deny_delete_current: bool,
+}
+
+/// The largest object of the repository that is read into memory, as the base of a thin pack: 512 MiB, above which git
+/// makes no deltas (`core.bigFileThreshold`).
+const MAX_OBJECT: u64 = 512 << 20;
+
+impl BareRepository {
+    /// Opens a repository. Blocks on the disk for a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`] if there is none at this path, or one that this crate cannot write: with an extension that
+    /// it does not know, or with reftables.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::new(Repository::open(path.as_ref())?)
+    }
+
+    /// Opens a repository, or makes a new one. Two that do so at the same time get the same one. Blocks on the disk for
+    /// a moment.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open), and if a repository of another object format is there.
+    pub fn init(path: impl AsRef<Path>, format: ObjectFormat) -> Result<Self, Error> {
+        Self::new(Repository::init(path.as_ref(), format)?)
+    }
+
+    fn new(repository: Repository) -> Result<Self, Error> {
+        let odb = repository.odb(MAX_OBJECT)?;
+        let settings = Settings {
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            detect_collisions: true,
+            deny_delete_current: true,
+        };
+        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings })
+    }
+
+    /// How many threads resolve the deltas of one push. Default: one per processor; at least one.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.settings.threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// Whether SHA-1 ids are computed with detection of the known collision attacks, as git does. Default yes; without
+    /// it, hashing takes about a fifth less.
+    #[must_use]
+    pub fn detect_collisions(mut self, detect: bool) -> Self {
+        self.settings.detect_collisions = detect;
+        self
+    }
+
+    /// Whether the branch that `HEAD` names may not be deleted (git's `receive.denyDeleteCurrent`, which refuses by
+    /// default). Default yes.
+    #[must_use]
+    pub fn deny_delete_current(mut self, deny: bool) -> Self {
+        self.settings.deny_delete_current = deny;
+        self
+    }
+
+    /// The object format of the repository.
+    pub fn object_format(&self) -> ObjectFormat {
+        self.repository.object_format()
+    }
+
+    /// The directory that holds `HEAD`.
+    pub fn path(&self) -> &Path {
+        self.repository.git_dir()
+    }
+}
+
+impl fmt::Debug for BareRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BareRepository").field("path", &self.path()).field("settings", &self.settings).finish()
+    }
+}
+
+/// Needs a tokio runtime, for its blocking threads.
+impl Store for BareRepository {
+    type Quarantine = BareQuarantine;
+
+    async fn advertise(&self) -> Result<Advertisement, Error> {
+        let repository = Arc::clone(&self.repository);
+        blocking(move || {
+            let refs = repository.refs().list(b"refs/")?;
+            let refs = refs.into_iter().map(|listed| (Bytes::from(listed.name), listed.id));
+            Ok(Advertisement::new(repository.object_format()).with_refs(refs))
+        })
+        .await
+    }
+
+    async fn quarantine(&self, request: &UpdateRequest, progress: Progress) -> Result<BareQuarantine, Error> {
+        if !request.has_pack() {
+            return Ok(BareQuarantine::without_pack(self.clone(), progress));
+        }
+        let store = self.clone();
+        blocking(move || BareQuarantine::new(store, progress)).await
+    }
+}
+
+/// Runs `work` where it may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::new(ErrorKind::Store, "a blocking task did not end").with_source(error)),
+    }
+}

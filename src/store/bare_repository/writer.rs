@@ -1,0 +1,110 @@
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::fs::{File, Fs, unique_suffix};
+use super::store::BareRepository;
+use crate::Error;
+use crate::proto::PackFrame;
+use crate::store::index::{IndexOptions, Indexer};
+
+/// The blocking half of a quarantine: the directory, the pack that grows in it, and what is known of its entries.
+pub(super) struct PackWriter {
+    pub(super) pack: File,
+    pub(super) indexer: Indexer,
+    /// Small entries on their way to the file.
+    buffer: Vec<u8>,
+    /// The last field, so that the files in it are closed when it is removed.
+    pub(super) directory: QuarantineDirectory,
+}
+
+/// How many bytes are written at once.
+const BUFFER: usize = 256 << 10;
+
+impl PackWriter {
+    /// Makes the quarantine directory, and the pack in it.
+    pub(super) fn create(store: &BareRepository) -> Result<Self, Error> {
+        let repository = &store.repository;
+        let objects = repository.objects_dir();
+        let create = || -> io::Result<_> {
+            let directory = QuarantineDirectory::create(repository.fs(), &objects)?;
+            let pack = repository.fs().create_new(&directory.path.join("incoming.pack"))?;
+            Ok((directory, pack))
+        };
+        let (directory, pack) = create().map_err(cannot_write)?;
+        let mut options = IndexOptions::new(repository.object_format());
+        options.detect_collisions = store.settings.detect_collisions;
+        options.spool = Some(directory.path.clone());
+        Ok(Self { pack, indexer: Indexer::new(options), buffer: Vec::with_capacity(BUFFER), directory })
+    }
+
+    /// Hashes and writes some frames.
+    pub(super) fn write(&mut self, frames: Vec<PackFrame>) -> Result<(), Error> {
+        let mut worker = ();
+        for frame in frames {
+            match frame {
+                PackFrame::Header(header) => append(&mut self.pack, &mut self.buffer, &header.wire())?,
+                PackFrame::Object(object) => {
+                    self.indexer.write(&object, &mut worker)?;
+                    append(&mut self.pack, &mut self.buffer, object.wire())?;
+                }
+                PackFrame::Data(_) => {
+                    let text = "this store takes packs as objects, not opaque";
+                    return Err(Error::new(crate::ErrorKind::Store, text));
+                }
+                PackFrame::Complete(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the trailer, and whatever waits to be written.
+    pub(super) fn finish(&mut self, trailer: &[u8]) -> Result<(), Error> {
+        append(&mut self.pack, &mut self.buffer, trailer)?;
+        self.pack.write_all(&self.buffer).map_err(cannot_write)?;
+        self.buffer = Vec::new();
+        Ok(())
+    }
+}
+
+fn append(pack: &mut File, buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
+    if buffer.len().saturating_add(bytes.len()) > BUFFER {
+        pack.write_all(buffer).map_err(cannot_write)?;
+        buffer.clear();
+    }
+    if bytes.len() >= BUFFER {
+        return pack.write_all(bytes).map_err(cannot_write);
+    }
+    buffer.extend_from_slice(bytes);
+    Ok(())
+}
+
+pub(super) fn cannot_write(error: io::Error) -> Error {
+    Error::store("the quarantine cannot be written", error)
+}
+
+/// `objects/tmp_objdir-incoming-*`: the name that git gives its quarantines, and that `git prune` clears away should the
+/// process die. Dropping it removes it and all that is in it.
+pub(super) struct QuarantineDirectory {
+    pub(super) path: PathBuf,
+}
+
+impl QuarantineDirectory {
+    fn create(fs: &Fs, objects: &Path) -> io::Result<Self> {
+        let mut attempts = 0;
+        loop {
+            let path = objects.join(format!("tmp_objdir-incoming-{}", unique_suffix()));
+            match fs.create_private_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts < 10 => attempts += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for QuarantineDirectory {
+    fn drop(&mut self) {
+        // Nobody is left to hear of an error; `git prune` clears away what stays.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
