@@ -6,7 +6,7 @@
 //! git push --receive-pack=$PWD/target/release/examples/receive_pack /tmp/repos/demo.git main
 //! ```
 //!
-//! With the two options it serves `git http-backend`, which calls the `git-receive-pack` that it finds.
+//! With the two options it does what `git http-backend` asks of `git receive-pack`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,11 +6,13 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use receive_pack::proto::{ObjectFormat, ObjectKind};
 use support::fast_import::Shape;
-use support::git::{Repo, assert_same_repository};
+use support::git::{self, Repo, assert_same_repository};
 use support::pack::{self, PackBuilder};
 use support::request::{Advertised, Reply, Request, pkt};
 use support::server::{Daemon, example};
@@ -223,4 +225,51 @@ fn what_is_not_below_the_root_is_not_there() {
         let said = source.try_push(&daemon.url(name), &["main"]);
         assert!(said.stderr.contains("remote error: access denied or repository not exported"), "{}", said.stderr);
     }
+}
+
+/// Runs git's CGI program with a `git` in front that hands `git receive-pack` to our example; gives the body of its
+/// answer.
+fn http_backend(target: &Repo, variables: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let front = tempfile::tempdir().expect("a temporary directory");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = receive-pack ] || exit 99\nshift\nexec '{}' \"$@\"\n",
+        example("receive_pack").display()
+    );
+    let path = front.path().join("git");
+    std::fs::write(&path, script).expect("a script");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("a program");
+
+    let exec_path = target.git(["--exec-path"]).text();
+    let mut backend = Command::new(format!("{exec_path}/git-http-backend"));
+    backend.env_clear().env("PATH", format!("{}:/usr/bin:/bin", front.path().display()));
+    backend.env("GIT_PROJECT_ROOT", target.path()).env("GIT_HTTP_EXPORT_ALL", "1").env("REMOTE_USER", "ada");
+    backend.envs(variables.iter().copied());
+    let answer = git::run(backend, body).expect_success("git http-backend").stdout;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("the end of the header");
+    let header = String::from_utf8_lossy(&answer[..end]).into_owned();
+    assert!(header.contains("application/x-git-receive-pack-") && !header.contains("Status:"), "{header}");
+    answer[end + 4..].to_vec()
+}
+
+#[test]
+fn git_http_backend_can_use_it() {
+    let (source, target) = (Shape::SMALL.repository(), Repo::bare());
+    let get = [("REQUEST_METHOD", "GET"), ("PATH_INFO", "/info/refs"), ("QUERY_STRING", "service=git-receive-pack")];
+    let said = http_backend(&target, &get, b"");
+    let mut advertisement = said.strip_prefix(b"001f# service=git-receive-pack\n0000").expect("the line of smart HTTP");
+    assert!(Advertised::take(&mut advertisement).refs.is_empty());
+    assert!(advertisement.is_empty());
+
+    let pack = source.git_with_input(["pack-objects", "--all", "--stdout", "-q"], b"").stdout;
+    let request = source.refs().into_iter().fold(Request::new(), |request, (name, id)| request.create(&name, id));
+    let body = request.pack(pack).bytes();
+    let len = body.len().to_string();
+    let post = |len| {
+        let kind = ("CONTENT_TYPE", "application/x-git-receive-pack-request");
+        [("REQUEST_METHOD", "POST"), ("PATH_INFO", "/git-receive-pack"), kind, ("CONTENT_LENGTH", len)]
+    };
+    // The probe of a client with a large push, and then the push.
+    assert!(http_backend(&target, &post("4"), b"0000").is_empty());
+    Reply::side_band(&http_backend(&target, &post(&len), &body)).assert_ok();
+    assert_same_repository(&source, &target);
 }
