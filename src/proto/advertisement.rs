@@ -156,7 +156,7 @@ mod tests {
         let mut wire = BytesMut::new();
         advertisement.encode(&mut wire).unwrap();
         let expected = [
-            format!("004d{} refs/heads/main\0report-status\n", "01".repeat(20)),
+            format!("004b{} refs/heads/main\0report-status\n", "01".repeat(20)),
             format!("003a{} refs/tags/v1\n", "02".repeat(20)),
             format!("0033{} .have\n", "03".repeat(20)),
             format!("0035shallow {}\n0000", "04".repeat(20)),

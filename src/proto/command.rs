@@ -132,7 +132,7 @@ mod tests {
             "a\tb",
             "ä",
             "",
-            "-a",
+           
             "refs/heads/-",
             "a/@/b",
             "HEAD",

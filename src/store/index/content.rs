@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +15,7 @@ const INSTRUCTIONS: usize = 64 * 1024;
 /// What may be reserved for an object before any of its bytes are there.
 const RESERVE: u64 = 1 << 20;
 /// How many bytes of used buffers are kept for the next objects.
-const SPARE: usize = 16 << 20;
+const SPARE: usize = 8 << 20;
 
 /// An object that deltas are applied to.
 #[derive(Debug)]
@@ -30,6 +31,14 @@ impl Content {
         match self {
             Self::Memory(data) => data.len() as u64,
             Self::Spooled(spool) => spool.len(),
+        }
+    }
+
+    /// How much memory it takes: a buffer that held a larger object before is still as large.
+    pub(super) fn memory_taken(&self) -> u64 {
+        match self {
+            Self::Memory(data) => data.capacity() as u64,
+            Self::Spooled(_) => 0,
         }
     }
 
@@ -159,13 +168,7 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         if let Some(directory) = self.spool.filter(|_| self.is_large(kind, header.result_size)) {
             let to = if keep { Some(SpoolWriter::new(directory)?) } else { None };
             let mut sink = Hashed { hasher: self.hashing.object(kind, header.result_size), to };
-            match base {
-                Content::Memory(data) => self.apply(application, begin..filled, &mut data.as_slice(), &mut sink)?,
-                Content::Spooled(spool) => {
-                    let mut base = SpoolSource::new(spool, self.budget);
-                    self.apply(application, begin..filled, &mut base, &mut sink)?;
-                }
-            }
+            self.apply(application, begin..filled, base, &mut sink)?;
             let content = match sink.to {
                 Some(spool) => Content::Spooled(spool.finish()?),
                 None => Content::Memory(Vec::new()),
@@ -175,21 +178,28 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         let mut data = self.buffer();
         let reserve = header.result_size.min(base.len().max(RESERVE));
         data.reserve(usize::try_from(reserve).unwrap_or(0));
-        match base {
-            Content::Memory(base) => self.apply(application, begin..filled, &mut base.as_slice(), &mut data)?,
-            Content::Spooled(spool) => {
-                let mut base = SpoolSource::new(spool, self.budget);
-                self.apply(application, begin..filled, &mut base, &mut data)?;
-            }
-        }
+        self.apply(application, begin..filled, base, &mut data)?;
         Ok(Made { content: Content::Memory(data), id: None })
     }
 
-    /// Runs through the instructions; those in `first` have been inflated already.
     fn apply(
         &mut self,
+        application: Application,
+        first: Range<usize>,
+        base: &Content,
+        sink: &mut impl Sink,
+    ) -> Result<(), Error> {
+        match base {
+            Content::Memory(data) => self.follow(application, first, &mut data.as_slice(), sink),
+            Content::Spooled(spool) => self.follow(application, first, &mut SpoolSource::new(spool, self.budget), sink),
+        }
+    }
+
+    /// Follows the instructions to their end; those in the range `first` of the buffer have been inflated already.
+    fn follow(
+        &mut self,
         mut application: Application,
-        first: std::ops::Range<usize>,
+        first: Range<usize>,
         base: &mut impl Source,
         sink: &mut impl Sink,
     ) -> Result<(), Error> {

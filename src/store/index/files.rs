@@ -1,6 +1,6 @@
 use std::io::{self, BufWriter, Write};
 
-use super::index::Index;
+use super::lookup::Index;
 use crate::checksum::Hasher;
 use crate::proto::{ObjectFormat, ObjectId};
 

@@ -22,7 +22,8 @@ mod delta;
 mod files;
 mod groups;
 mod head;
-mod index;
+
+mod lookup;
 mod options;
 mod read;
 mod reader;
@@ -37,7 +38,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use index::Index;
+pub(crate) use lookup::Index;
 pub(crate) use options::{IndexLimits, IndexOptions};
 pub(crate) use read::ObjectReader;
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};

@@ -57,13 +57,13 @@ pub(crate) struct IndexLimits {
     /// How many deltas may stand between an object and the whole object it is made from: 10,000. Git makes at most
     /// 4,095, and whoever reads such an object later pays for each of them.
     pub(crate) chain_depth: u32,
-    /// The length of a commit, tree or tag: 32 MiB. They are looked into, so they are held in memory.
+    /// The length of a commit, tree or tag: 16 MiB. They are looked into, so they are held in memory.
     pub(crate) structured_object: u64,
-    /// Blobs longer than this go through a temporary file while deltas are applied to them: 16 MiB. Not a limit, but
+    /// Blobs longer than this go through a temporary file while deltas are applied to them: 8 MiB. Not a limit, but
     /// the bound of what one object takes of the memory.
     pub(crate) in_memory: u64,
     /// When the objects that wait for one thread to come back to them take more than this, the first of them go to a
-    /// temporary file: 32 MiB. Not a limit either, but the bound of what all of them take of the memory.
+    /// temporary file: 16 MiB. Not a limit either, but the bound of what all of them take of the memory.
     pub(crate) waiting: u64,
 }
 
@@ -74,9 +74,9 @@ impl Default for IndexLimits {
             resolved_per_byte: 200,
             delta_result: 4 << 30,
             chain_depth: 10_000,
-            structured_object: 32 << 20,
-            in_memory: 16 << 20,
-            waiting: 32 << 20,
+            structured_object: 16 << 20,
+            in_memory: 8 << 20,
+            waiting: 16 << 20,
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::content::{Content, Maker};
-use super::index::Index;
+use super::lookup::Index;
 use super::options::{IndexLimits, limit_exceeded};
 use super::seam::ReadAt;
 use crate::proto::{EntryKind, ObjectId, ObjectKind};

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::content::{Budget, Maker};
 use super::groups::{Claims, Groups};
-use super::index::Index;
+use super::lookup::Index;
 use super::options::{Hashing, IndexLimits};
 use super::seam::{Bases, ReadAt, Visit};
 use super::table::{Kind, NONE, Table, Tree, id_bytes, set_id};

@@ -3,7 +3,7 @@ use std::io;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::head;
-use super::index::Index;
+use super::lookup::Index;
 use super::seam::{Bases, ReadAt};
 use super::table::Kind;
 use crate::checksum::Hasher;

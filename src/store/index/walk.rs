@@ -18,13 +18,13 @@ pub(super) struct Found {
 }
 
 /// One thread's walks through trees of deltas.
-pub(super) struct Walker<'a, P, B, V: Visit + 'a, F> {
+pub(super) struct Walker<'a, P, B, V: Visit, F> {
     shared: &'a Shared<'a, P, B, V, F>,
     maker: Maker<'a, P>,
     worker: V::Worker<'a>,
     /// The way from the root to where the walk is; only objects that more deltas are to be applied to.
     path: Vec<Base>,
-    /// How many bytes of it are in memory.
+    /// How much memory it takes.
     in_memory: u64,
     /// How many objects at its beginning are not: they are in the waiting room.
     waiting: usize,
@@ -113,14 +113,14 @@ where
     }
 
     fn enter(&mut self, base: Base) -> Result<(), Error> {
-        self.in_memory = self.in_memory.saturating_add(base.content.memory().len() as u64);
+        self.in_memory = self.in_memory.saturating_add(base.content.memory_taken());
         self.path.push(base);
         if self.in_memory > self.shared.limits.waiting { self.put_aside() } else { Ok(()) }
     }
 
     fn leave(&mut self) {
         let Some(base) = self.path.pop() else { return };
-        self.in_memory = self.in_memory.saturating_sub(base.content.memory().len() as u64);
+        self.in_memory = self.in_memory.saturating_sub(base.content.memory_taken());
         self.maker.recycle(base.content);
         self.waiting = self.waiting.min(self.path.len());
         if self.waiting == 0 {
@@ -141,7 +141,7 @@ where
             }
             self.waiting = self.waiting.saturating_add(1);
             if let Content::Memory(data) = &base.content {
-                self.in_memory = self.in_memory.saturating_sub(data.len() as u64);
+                self.in_memory = self.in_memory.saturating_sub(base.content.memory_taken());
                 base.content = Content::Spooled(room.put(data)?);
             }
         }

@@ -314,3 +314,76 @@ fn progress_may_end_the_work() {
     let error = indexer.resolve(&pack, &NoBases, &(), std::num::NonZeroUsize::MIN, stop).unwrap_err();
     assert_eq!(error.to_string(), "enough");
 }
+
+/// Numbers that look random and are the same in each run.
+fn random(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    }
+}
+
+#[test]
+fn every_object_is_found_whatever_the_order_and_the_shape() {
+    for seed in 0..200 {
+        let mut random = random(seed);
+        // Objects, each with the one that it is made from.
+        let mut objects: Vec<(Vec<u8>, Option<usize>)> = Vec::new();
+        for i in 0..1 + random(60) {
+            if i == 0 || random(4) == 0 {
+                objects.push((format!("whole {i} {}", "y".repeat(random(90))).into_bytes(), None));
+            } else {
+                let base = if random(2) == 0 { i - 1 } else { random(i) };
+                let mut data = objects[base].0.clone();
+                // Now and then the same object comes out of two bases, or out of one twice.
+                data.extend_from_slice(if random(8) == 0 { "=" } else { ["a", "b", "c"][random(3)] }.as_bytes());
+                objects.push((data, Some(base)));
+            }
+        }
+        // Some whole objects are left out: the repository has them.
+        let in_repository: Vec<bool> = objects.iter().map(|(_, base)| base.is_none() && random(5) == 0).collect();
+        let bases: HashMap<_, _> = objects
+            .iter()
+            .zip(&in_repository)
+            .filter(|(_, there)| **there)
+            .map(|((data, _), _)| (blob(data), (ObjectKind::Blob, data.clone())))
+            .collect();
+        let mut order: Vec<usize> = (0..objects.len()).filter(|&i| !in_repository[i]).collect();
+        for i in (1..order.len()).rev() {
+            order.swap(i, random(i + 1));
+        }
+        let mut pack = Builder::new();
+        let mut offsets: HashMap<usize, u64> = HashMap::new();
+        for i in order {
+            let (data, base) = &objects[i];
+            let offset = match base {
+                None => pack.whole(ObjectKind::Blob, data),
+                Some(base) => {
+                    let base_data = &objects[*base].0;
+                    let (old, new) = (base_data.len() as u64, data.len() as u64);
+                    let delta = delta(old, new, &[copy(0, old as u32), insert(&data[old as usize..])].concat());
+                    match offsets.get(base) {
+                        Some(&offset) if random(2) == 0 => pack.ofs_delta(offset, &delta),
+                        _ => pack.ref_delta(&blob(base_data), &delta),
+                    }
+                }
+            };
+            offsets.insert(i, offset);
+        }
+        let mut pack = pack.finish();
+        let mut options = options();
+        if random(4) == 0 {
+            options.spool = None;
+        }
+        options.limits.waiting = random(200) as u64;
+        options.limits.in_memory = random(200) as u64;
+        let (mut index, _) = index(&pack, options, &bases, &(), 1 + random(3)).unwrap();
+        super::super::complete_thin(&mut index, &mut pack, &bases).unwrap();
+        let found: BTreeSet<_> = index.objects().map(|(id, _)| id).collect();
+        let sent = offsets.keys().map(|&i| blob(&objects[i].0));
+        assert!(sent.clone().all(|id| found.contains(&id)), "seed {seed}");
+        let expected: BTreeSet<_> = sent.chain(bases.into_keys().filter(|id| found.contains(id))).collect();
+        assert_eq!(found, expected, "seed {seed}");
+    }
+}

@@ -118,6 +118,13 @@ pub(super) fn index(
     Ok((index, checksum))
 }
 
+/// What the stores give from thread to thread.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Indexer>();
+    is_send::<Index>();
+};
+
 /// Makes packs entry by entry, sound or not.
 pub(super) struct Builder {
     bytes: Vec<u8>,

@@ -1,0 +1,89 @@
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use super::spill::{Link, Spill};
+use crate::Error;
+use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::store::bare_repository::fs::Fs;
+use crate::store::index::{Visit, Worker};
+use crate::store::links::{self, Malformed};
+
+/// What the objects of a push point at, written down while they are resolved.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(super) spill: Spill,
+    format: ObjectFormat,
+    malformed: Mutex<Option<(ObjectId, Malformed)>>,
+    /// What workers that have finished remembered, for those to come.
+    remembered: Mutex<Vec<Vec<Link>>>,
+}
+
+/// How many links are kept in memory: 34 bytes each.
+const MAX_IN_MEMORY: usize = 128 << 10;
+/// How many of the latest links each thread remembers, to not write them down again; a power of two.
+const REMEMBERED: usize = 32 << 10;
+/// How many links a thread gathers before it takes the lock.
+const BATCH: usize = 2048;
+
+impl Links {
+    /// Nothing yet. A push with many links writes them to a file of this path; it is removed with this value.
+    pub(crate) fn new(format: ObjectFormat, fs: &Fs, path: PathBuf) -> Self {
+        Self::with_limit(format, fs, path, MAX_IN_MEMORY)
+    }
+
+    pub(super) fn with_limit(format: ObjectFormat, fs: &Fs, path: PathBuf, max_in_memory: usize) -> Self {
+        let spill = Spill::new(fs.clone(), path, format, max_in_memory);
+        Self { spill, format, malformed: Mutex::default(), remembered: Mutex::default() }
+    }
+
+    /// An object that could not be read. That is no reason to refuse the push before it is known that a ref needs it.
+    pub(super) fn malformed(&self) -> Option<(ObjectId, Malformed)> {
+        *self.malformed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Visit for Links {
+    type Worker<'a> = Collector<'a>;
+
+    fn worker(&self) -> Collector<'_> {
+        let latest = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let nothing = || vec![(ObjectId::zero(self.format), ObjectKind::Blob); REMEMBERED];
+        Collector { links: self, latest: latest.unwrap_or_else(nothing), batch: Vec::new() }
+    }
+}
+
+/// One thread's share of [`Links`].
+#[derive(Debug)]
+pub(crate) struct Collector<'a> {
+    links: &'a Links,
+    // Most entries of a tree are those of the tree before it: where an id may stand is given by its last bytes.
+    latest: Vec<Link>,
+    batch: Vec<Link>,
+}
+
+impl Worker for Collector<'_> {
+    fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
+        let Self { links, latest, batch } = self;
+        let read = links::for_each(kind, data, links.format, |kind, raw| {
+            let place = raw.last_chunk::<4>().map_or(0, |last| u32::from_le_bytes(*last));
+            let place = usize::try_from(place).unwrap_or(0) & (REMEMBERED - 1);
+            let Some(slot) = latest.get_mut(place) else { return };
+            if slot.0.as_bytes() == raw && slot.1 == kind {
+                return;
+            }
+            if let Some(id) = ObjectId::from_bytes(raw) {
+                *slot = (id, kind);
+                batch.push(*slot);
+            }
+        });
+        if let Err(malformed) = read {
+            links.malformed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((*id, malformed));
+        }
+        if batch.len() >= BATCH { links.spill.append(batch) } else { Ok(()) }
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.links.remembered.lock().unwrap_or_else(PoisonError::into_inner).push(self.latest);
+        self.links.spill.append(&mut self.batch)
+    }
+}

@@ -1,0 +1,154 @@
+use std::collections::HashMap;
+
+use crate::store::links;
+use super::reach::Reached;
+use super::{Check, Missing};
+use crate::Error;
+use crate::proto::{ObjectId, ObjectKind};
+
+/// Says of single objects whether all below them is there, by looking at all below them; each object once.
+pub(super) struct Exact<'a> {
+    check: Check<'a>,
+    reached: Reached<'a>,
+    // What is known of objects that were looked at: complete, or the number of the reason why not.
+    known: HashMap<ObjectId, Result<ObjectKind, usize>>,
+    reasons: Vec<Missing>,
+}
+
+/// An object on the way from a new value down to the object that is looked at.
+struct Frame {
+    id: ObjectId,
+    kind: ObjectKind,
+    // What it points at and was not looked at yet.
+    links: Vec<(ObjectId, ObjectKind)>,
+}
+
+/// What an object turned out to be.
+enum Found {
+    /// Complete, without a look at what it points at.
+    Complete(ObjectKind),
+    /// As complete as what it points at.
+    Links(Frame),
+    /// Not complete.
+    Missing(Missing),
+}
+
+impl<'a> Exact<'a> {
+    pub(super) fn new(check: Check<'a>, reached: Reached<'a>) -> Self {
+        Self { check, reached, known: HashMap::new(), reasons: Vec::new() }
+    }
+
+    /// Whether an object and all that it needs is there.
+    pub(super) fn complete(&mut self, new: &ObjectId) -> Result<Result<(), Missing>, Error> {
+        // A path through the objects instead of recursion: hashes cannot form a circle, so it ends.
+        let mut path: Vec<Frame> = Vec::new();
+        let mut next = Some((*new, None));
+        loop {
+            if let Some((id, expected)) = next.take()
+                && let Err(reason) = self.enter(id, expected, &mut path)?
+            {
+                // All that lead here need what is missing.
+                for frame in path {
+                    self.known.insert(frame.id, Err(reason));
+                }
+                return Ok(match self.reasons.get(reason) {
+                    Some(missing) => Err(missing.clone()),
+                    None => Err(Missing::absent(None, *new)),
+                });
+            }
+            let Some(frame) = path.last_mut() else { return Ok(Ok(())) };
+            match frame.links.pop() {
+                Some((id, kind)) => next = Some((id, Some(kind))),
+                None => {
+                    self.known.insert(frame.id, Ok(frame.kind));
+                    path.pop();
+                }
+            }
+        }
+    }
+
+    /// Looks at one object, and puts it on the path if what it points at has to be looked at; the number of the
+    /// reason if it is not complete.
+    fn enter(
+        &mut self,
+        id: ObjectId,
+        expected: Option<ObjectKind>,
+        path: &mut Vec<Frame>,
+    ) -> Result<Result<(), usize>, Error> {
+        let found = match self.known.get(&id) {
+            Some(Err(reason)) => return Ok(Err(*reason)),
+            Some(Ok(kind)) => Found::Complete(*kind),
+            None => self.look(id, expected)?,
+        };
+        let is = match &found {
+            Found::Complete(kind) => *kind,
+            Found::Links(frame) => frame.kind,
+            Found::Missing(missing) => {
+                let reason = self.reason(missing.clone());
+                self.known.insert(id, Err(reason));
+                return Ok(Err(reason));
+            }
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != is) {
+            // The object may be good; it is the link that is not.
+            return Ok(Err(self.reason(Missing::kind(expected, is, id))));
+        }
+        match found {
+            Found::Links(frame) => path.push(frame),
+            _ => {
+                self.known.insert(id, Ok(is));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn reason(&mut self, missing: Missing) -> usize {
+        self.reasons.push(missing);
+        self.reasons.len().saturating_sub(1)
+    }
+
+    fn look(&mut self, id: ObjectId, expected: Option<ObjectKind>) -> Result<Found, Error> {
+        let (objects, in_pack) = match self.check.pack.kind_of(&id) {
+            Some(ObjectKind::Blob) => return Ok(Found::Complete(ObjectKind::Blob)),
+            Some(_) => (self.check.brought, true),
+            None => (self.check.repository, false),
+        };
+        let (kind, data) = if expected == Some(ObjectKind::Blob) {
+            // Whatever it is, it need not be read to say whether it is a blob.
+            match objects.kind(&id)? {
+                Some(kind) => return Ok(Found::Complete(kind)),
+                None => return Ok(Found::Missing(Missing::absent(expected, id))),
+            }
+        } else {
+            match objects.object_unless_blob(&id)? {
+                Some((ObjectKind::Blob, _)) => return Ok(Found::Complete(ObjectKind::Blob)),
+                Some(object) => object,
+                None => return Ok(Found::Missing(Missing::absent(expected, id))),
+            }
+        };
+        if !in_pack {
+            let trusted = match kind {
+                ObjectKind::Commit => match links::Commit::parse(&data, id.format()) {
+                    Ok(commit) => self.reached.contains(&id, commit.time)?,
+                    Err(malformed) => return Ok(Found::Missing(Missing::malformed(kind, id, malformed))),
+                },
+                _ => self.reached.is_tip(&id),
+            };
+            if trusted {
+                return Ok(Found::Complete(kind));
+            }
+        }
+        let mut links = Vec::new();
+        let read = links::for_each(kind, &data, id.format(), |kind, raw| {
+            if let Some(id) = ObjectId::from_bytes(raw) {
+                links.push((id, kind));
+            }
+        });
+        // The path may be as long as history.
+        links.shrink_to_fit();
+        Ok(match read {
+            Ok(()) => Found::Links(Frame { id, kind, links }),
+            Err(malformed) => Found::Missing(Missing::malformed(kind, id, malformed)),
+        })
+    }
+}

@@ -1,0 +1,516 @@
+//! Connectivity against real git: what a push brought is a set of objects, in any combination.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use super::*;
+use crate::proto::ObjectFormat;
+use crate::store::bare_repository::fs::Fs;
+use crate::store::bare_repository::testing::{Sandbox, command, git, oid};
+use crate::store::bare_repository::{Odb, Repository};
+use crate::store::index::{Visit, Worker};
+
+/// Some of the objects of the work tree's repository, as if a push had brought them.
+struct Brought<'a> {
+    odb: &'a Odb,
+    kinds: HashMap<ObjectId, ObjectKind>,
+}
+
+impl PackIds for Brought<'_> {
+    fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
+        self.kinds.get(id).copied()
+    }
+}
+
+impl Objects for Brought<'_> {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        Ok(self.kind_of(id))
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        if self.kinds.contains_key(id) { self.odb.object(id) } else { Ok(None) }
+    }
+}
+
+/// Remembers what was read.
+struct Counting<'a> {
+    odb: &'a Odb,
+    read: Mutex<BTreeSet<ObjectId>>,
+}
+
+impl Objects for Counting<'_> {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        self.odb.kind(id)
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read.lock().unwrap().insert(*id);
+        self.odb.object(id)
+    }
+}
+
+/// A repository that is pushed to, and one to push from.
+struct World {
+    sandbox: Sandbox,
+    work: Odb,
+    bare: Odb,
+    format: ObjectFormat,
+}
+
+/// The ids among the words of git's output.
+fn ids(text: &str) -> Vec<ObjectId> {
+    text.lines().map(|line| oid(line.split(' ').next().unwrap())).collect()
+}
+
+impl World {
+    fn new(format: &str) -> Self {
+        let sandbox = Sandbox::new(format);
+        git(&sandbox.work(), &["config", "gc.auto", "0"]);
+        // Pushes are unpacked to loose objects, so that single ones can be taken away.
+        sandbox.in_bare(&["config", "receive.unpackLimit", "100000"]);
+        let open = |path: PathBuf| Repository::open(&path).unwrap().odb(1 << 24).unwrap();
+        let (work, bare) = (open(sandbox.work()), open(sandbox.bare()));
+        Self { format: work.format(), sandbox, work, bare }
+    }
+
+    fn push(&self, refspec: &str) {
+        git(&self.sandbox.work(), &["push", "-q", "--force", "origin", refspec]);
+    }
+
+    /// The objects that a push of these revisions would bring.
+    fn needed(&self, revisions: &[&str]) -> Vec<ObjectId> {
+        ids(&git(&self.sandbox.work(), &[&["rev-list", "--objects"], revisions].concat()))
+    }
+
+    fn brought(&self, ids: &[ObjectId]) -> Brought<'_> {
+        let kinds = ids.iter().map(|id| (*id, self.work.kind(id).unwrap().unwrap())).collect();
+        Brought { odb: &self.work, kinds }
+    }
+
+    fn links(&self, brought: &Brought<'_>, max_in_memory: usize) -> Links {
+        let path = self.sandbox.dir.path().join("links");
+        let links = Links::with_limit(self.format, &Fs::default(), path, max_in_memory);
+        let mut workers = [links.worker(), links.worker()];
+        for (number, (id, kind)) in brought.kinds.iter().enumerate() {
+            if *kind != ObjectKind::Blob {
+                let (_, data) = self.work.object(id).unwrap().unwrap();
+                workers[number % 2].object(*kind, id, &data).unwrap();
+            }
+        }
+        workers.into_iter().for_each(|worker| worker.finish().unwrap());
+        links
+    }
+
+    fn trusted(&self) -> Vec<ObjectId> {
+        Repository::open(&self.sandbox.bare())
+            .unwrap()
+            .refs()
+            .list(b"refs/")
+            .unwrap()
+            .into_iter()
+            .map(|r| r.id)
+            .collect()
+    }
+
+    fn run(&self, brought: &[ObjectId], news: &[ObjectId]) -> Vec<Result<(), Missing>> {
+        let trusted = self.trusted();
+        let results = self.run_on(&self.bare, brought, news, &trusted);
+        // Neither how much is in memory nor the size of a batch changes the answer.
+        let brought = self.brought(brought);
+        let repository = &self.bare;
+        let check = Check { pack: &brought, brought: &brought, repository, trusted: &trusted, olds: &trusted };
+        assert_eq!(check.run_in_batches(&self.links(&brought, 8), news, 3).unwrap(), results);
+        results
+    }
+
+    fn run_on(
+        &self,
+        repository: &dyn Objects,
+        brought: &[ObjectId],
+        news: &[ObjectId],
+        trusted: &[ObjectId],
+    ) -> Vec<Result<(), Missing>> {
+        let brought = self.brought(brought);
+        let check = Check { pack: &brought, brought: &brought, repository, trusted, olds: trusted };
+        check.run(&self.links(&brought, 1 << 16), news).unwrap()
+    }
+
+    /// Whether all values are complete; and whether git says the same.
+    fn complete(&self, brought: &[ObjectId], new: &ObjectId) -> bool {
+        let ours = self.run(brought, &[*new]).remove(0);
+        assert_eq!(ours.is_ok(), self.git_complete(brought, new), "{ours:?}");
+        ours.is_ok()
+    }
+
+    /// What git's own check says, with the objects in a quarantine as git makes it.
+    fn git_complete(&self, brought: &[ObjectId], new: &ObjectId) -> bool {
+        let quarantine = self.sandbox.dir.path().join("quarantine");
+        let _ = std::fs::remove_dir_all(&quarantine);
+        for id in brought {
+            let to = loose(&quarantine, id);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(loose(&self.sandbox.work().join(".git/objects"), id), to).unwrap();
+        }
+        std::fs::create_dir_all(&quarantine).unwrap();
+        command(&self.sandbox.bare())
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &quarantine)
+            .args(["rev-list", "--objects", "--quiet", &new.to_string(), "--not", "--all"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    }
+
+    /// Writes an object into the work tree's repository as it is.
+    fn hash_object(&self, kind: &str, data: &[u8]) -> ObjectId {
+        let path = self.sandbox.dir.path().join("object");
+        std::fs::write(&path, data).unwrap();
+        let args = ["hash-object", "-t", kind, "--literally", "-w", path.to_str().unwrap()];
+        oid(&git(&self.sandbox.work(), &args))
+    }
+
+    /// Puts an object of the work tree's repository into the other one; no ref reaches it there.
+    fn drop_into_bare(&self, id: &ObjectId) {
+        let to = loose(&self.sandbox.bare().join("objects"), id);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let _ = std::fs::copy(loose(&self.sandbox.work().join(".git/objects"), id), to);
+    }
+}
+
+fn loose(objects: &std::path::Path, id: &ObjectId) -> PathBuf {
+    let hex = id.to_string();
+    objects.join(&hex[..2]).join(&hex[2..])
+}
+
+fn formats() -> &'static [&'static str] {
+    if cfg!(feature = "sha256") { &["sha1", "sha256"] } else { &["sha1"] }
+}
+
+fn without(ids: &[ObjectId], id: &ObjectId) -> Vec<ObjectId> {
+    ids.iter().copied().filter(|other| other != id).collect()
+}
+
+#[test]
+fn a_push_into_an_empty_repository_is_complete_only_with_every_object() {
+    for format in formats() {
+        let world = World::new(format);
+        world.sandbox.commit("a/b/file", "text");
+        world.sandbox.commit("a/c/file", "other");
+        git(&world.sandbox.work(), &["tag", "-a", "-m", "t", "v1"]);
+        git(&world.sandbox.work(), &["tag", "-a", "-m", "t", "v2", "v1"]);
+        let tag = world.sandbox.rev("v2");
+        let all = world.needed(&["v2"]);
+        assert!(all.len() > 10);
+        assert!(world.complete(&all, &tag));
+        for id in &all {
+            let rest = without(&all, id);
+            let result = world.run(&rest, &[tag]).remove(0);
+            assert_eq!(result.unwrap_err().object, *id);
+            assert!(!world.complete(&rest, &tag));
+        }
+    }
+}
+
+#[test]
+fn a_second_push_looks_only_at_what_it_changed() {
+    for format in formats() {
+        let world = World::new(format);
+        for dir in 0..20 {
+            for file in 0..5 {
+                let path = world.sandbox.work().join(format!("dir{dir}/sub/{file}"));
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, format!("{dir} {file}")).unwrap();
+            }
+        }
+        let old = world.sandbox.commit("top", "1");
+        world.push("main");
+        let new = world.sandbox.commit("dir7/sub/3", "changed");
+        let needed = world.needed(&["main", &format!("^{old}")]);
+        assert_eq!(needed.len(), 5, "a commit, three trees, a blob");
+        let counting = Counting { odb: &world.bare, read: Mutex::default() };
+        assert_eq!(world.run_on(&counting, &needed, &[new], &[old]), [Ok(())]);
+        // The commit it builds upon, its root, and nothing else: no tree in a changed directory is external, so the
+        // root already has all the trees that are.
+        let read = std::mem::take(&mut *counting.read.lock().unwrap());
+        let expected = [old, world.sandbox.rev(&format!("{old}^{{tree}}"))];
+        assert_eq!(read, BTreeSet::from(expected));
+        // With an external tree further down, the way to it, too.
+        let new = world.sandbox.commit("dir7/other", "new");
+        let needed = world.needed(&["main", &format!("^{old}")]);
+        let needed: Vec<_> = needed.into_iter().collect();
+        assert_eq!(world.run_on(&counting, &needed, &[new], &[old]), [Ok(())]);
+        world.push("main");
+        let older = new;
+        let new = world.sandbox.commit("dir7/other", "newer");
+        let needed = world.needed(&["main", &format!("^{older}")]);
+        counting.read.lock().unwrap().clear();
+        assert_eq!(world.run_on(&counting, &needed, &[new], &[older]), [Ok(())]);
+        let read = std::mem::take(&mut *counting.read.lock().unwrap());
+        let expected = ["", "^{tree}", ":dir7"].map(|at| world.sandbox.rev(&format!("{older}{at}")));
+        assert_eq!(read, BTreeSet::from(expected));
+        for id in &needed {
+            let result = world.run(&without(&needed, id), &[new]).remove(0);
+            assert_eq!(result.unwrap_err().object, *id);
+            assert!(!world.complete(&without(&needed, id), &new));
+        }
+    }
+}
+
+#[test]
+fn only_the_refs_that_need_it_are_refused() {
+    let world = World::new("sha1");
+    world.sandbox.commit("base", "1");
+    world.push("main");
+    let good = world.sandbox.commit("1", "1");
+    git(&world.sandbox.work(), &["checkout", "-q", "-b", "bad", "main~1"]);
+    let bad = world.sandbox.commit("2", "2");
+    let blob = world.sandbox.rev("bad:2");
+    let worse = world.sandbox.commit("3", "3");
+    let needed = without(&world.needed(&["main", "bad", "^main~1"]), &blob);
+    let results = world.run(&needed, &[bad, good, worse, blob, good]);
+    let missing = Missing { object: blob, text: format!("missing blob object '{blob}'") };
+    assert_eq!(results, [Err(missing.clone()), Ok(()), Err(missing.clone()), Err(missing), Ok(())]);
+}
+
+#[test]
+fn what_no_ref_needs_may_be_broken() {
+    let world = World::new("sha1");
+    let old = world.sandbox.commit("base", "1");
+    world.push("main");
+    let new = world.sandbox.commit("good", "1");
+    let mut needed = world.needed(&["main", &format!("^{old}")]);
+    let mut tree = b"100644 nowhere\0".to_vec();
+    tree.extend_from_slice(&[7; 20]);
+    needed.push(world.hash_object("tree", &tree));
+    assert!(world.complete(&needed, &new));
+    needed.push(world.hash_object("tree", b"100644 cut"));
+    needed.push(world.hash_object("commit", b"nonsense"));
+    needed.push(world.hash_object("tag", b"nonsense"));
+    assert_eq!(world.run(&needed, &[new]), [Ok(())]);
+    // But not if it is needed.
+    let cut = world.hash_object("tree", b"100644 cut");
+    let commit = world
+        .hash_object("commit", format!("tree {cut}\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\n").as_bytes());
+    needed.push(commit);
+    let missing = world.run(&needed, &[new, commit]);
+    assert_eq!(missing[0], Ok(()));
+    assert_eq!(missing[1].as_ref().unwrap_err().text, format!("tree '{cut}': too-short tree file"));
+    let nonsense = world.hash_object("commit", b"nonsense");
+    let missing = world.run(&needed, &[nonsense]).remove(0);
+    assert_eq!(missing.unwrap_err().text, format!("commit '{nonsense}': bogus commit object"));
+}
+
+#[test]
+fn an_object_of_another_kind_is_none() {
+    let world = World::new("sha1");
+    let old = world.sandbox.commit("dir/file", "1");
+    world.push("main");
+    let (tree, blob) = (world.sandbox.rev("main:dir"), world.sandbox.rev("main:dir/file"));
+    let commit = |tree: ObjectId, parent: ObjectId| {
+        let text = format!("tree {tree}\nparent {parent}\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\n");
+        world.hash_object("commit", text.as_bytes())
+    };
+    let entry =
+        |mode: &str, id: ObjectId| world.hash_object("tree", &[mode.as_bytes(), b" x\0", id.as_bytes()].concat());
+    let (as_blob, as_tree, good) = (entry("100644", tree), entry("40000", blob), entry("40000", tree));
+    for (tree, parent, right) in [
+        (good, old, true),
+        (as_blob, old, false),
+        (as_tree, old, false),
+        (blob, old, false),
+        (good, blob, false),
+        (good, tree, false),
+    ] {
+        let new = commit(tree, parent);
+        // The wrong object is the repository's, or came with the push.
+        for extra in [&[][..], &[self::ObjectId::clone(&blob)], &world.needed(&["main"])] {
+            let brought = [&[new, as_blob, as_tree, good], extra].concat();
+            assert_eq!(world.run(&brought, &[new]).remove(0).is_ok(), right, "{tree} {parent} {extra:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_there_but_not_reached_is_walked() {
+    let world = World::new("sha1");
+    world.sandbox.commit("base", "1");
+    world.push("main");
+    git(&world.sandbox.work(), &["checkout", "-q", "--orphan", "other"]);
+    let other = world.sandbox.commit("dir/deep/file", "2");
+    let all = world.needed(&["other"]);
+    let blob = world.sandbox.rev("other:dir/deep/file");
+    // Somebody's push left these, without the blob.
+    for id in without(&all, &blob) {
+        world.drop_into_bare(&id);
+    }
+    let new = world.sandbox.commit("new", "3");
+    let needed = world.needed(&["other", &format!("^{other}")]);
+    assert!(!world.complete(&needed, &new));
+    assert!(!world.complete(&[], &other), "no pack at all");
+    // The blob comes with the push: then all is there.
+    let with_blob = [needed.as_slice(), &[blob]].concat();
+    assert!(world.complete(&with_blob, &new));
+    assert!(world.complete(&[blob], &other));
+    world.drop_into_bare(&blob);
+    assert!(world.complete(&needed, &new));
+    assert!(world.complete(&[], &other));
+    // A tree that nobody reaches, in a commit that builds upon what is reached.
+    assert!(world.complete(&[], &world.sandbox.rev("main")));
+    let tree = world.sandbox.rev("other:dir");
+    std::fs::remove_file(loose(&world.sandbox.bare().join("objects"), &blob)).unwrap();
+    let parent = world.sandbox.rev("main");
+    let text = format!("tree {tree}\nparent {parent}\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\n");
+    let commit = world.hash_object("commit", text.as_bytes());
+    assert!(!world.complete(&[commit], &commit));
+    world.drop_into_bare(&blob);
+    assert!(world.complete(&[commit], &commit));
+}
+
+#[test]
+fn hidden_refs_are_not_trusted() {
+    let world = World::new("sha1");
+    world.sandbox.commit("base", "1");
+    world.push("main");
+    git(&world.sandbox.work(), &["checkout", "-q", "--orphan", "secret"]);
+    let secret = world.sandbox.commit("dir/file", "2");
+    world.push("HEAD:refs/hidden/x");
+    let blob = world.sandbox.rev("secret:dir/file");
+    std::fs::remove_file(loose(&world.sandbox.bare().join("objects"), &blob)).unwrap();
+    let new = world.sandbox.commit("new", "3");
+    let needed = world.needed(&["secret", &format!("^{secret}")]);
+    let main = world.sandbox.rev("main");
+    assert_eq!(world.run(&needed, &[new]), [Ok(())]);
+    let result = world.run_on(&world.bare, &needed, &[new], &[main]).remove(0);
+    assert_eq!(result.unwrap_err().object, blob);
+}
+
+#[test]
+fn a_commit_behind_a_ref_is_trusted_without_a_look_at_its_trees() {
+    let world = World::new("sha1");
+    for number in 0..30 {
+        world.sandbox.commit(&format!("dir/file{number}"), "x");
+    }
+    world.push("main");
+    let base = world.sandbox.rev("main~20");
+    git(&world.sandbox.work(), &["checkout", "-q", "-b", "side", &base.to_string()]);
+    let new = world.sandbox.commit("new", "3");
+    let needed = world.needed(&["side", "^main"]);
+    let counting = Counting { odb: &world.bare, read: Mutex::default() };
+    assert_eq!(world.run_on(&counting, &needed, &[new, base], &world.trusted()), [Ok(()), Ok(())]);
+    let read = counting.read.lock().unwrap();
+    let mut trees: Vec<_> = read.iter().filter(|id| world.bare.kind(id).unwrap() == Some(ObjectKind::Tree)).collect();
+    trees.sort();
+    let mut expected =
+        [world.sandbox.rev("main^{tree}"), world.sandbox.rev("side~1^{tree}"), world.sandbox.rev("main:dir")];
+    expected.sort();
+    assert!(trees.iter().all(|tree| expected.contains(tree)), "{trees:?}");
+    assert!(read.len() < 40, "{}", read.len());
+}
+
+#[test]
+fn links_are_written_down_once() {
+    let world = World::new("sha1");
+    for number in 0..50 {
+        world.sandbox.commit(&format!("dir/file{}", number % 10), &number.to_string());
+    }
+    let new = world.sandbox.rev("main");
+    let all = world.needed(&["main"]);
+    let brought = world.brought(&all);
+    for (limit, on_disk) in [(1 << 16, false), (100, true)] {
+        let links = world.links(&brought, limit);
+        assert_eq!(links.spill.is_on_disk(), on_disk);
+        let mut seen = BTreeMap::new();
+        links
+            .spill
+            .for_each(|id, kind| {
+                *seen.entry((id, kind)).or_insert(0) += 1;
+                Ok(true)
+            })
+            .unwrap();
+        let mut expected: Vec<_> = without(&all, &new);
+        expected.sort();
+        assert_eq!(seen.keys().map(|(id, _)| *id).collect::<Vec<_>>(), expected);
+        drop(links);
+        assert!(!world.sandbox.dir.path().join("links").exists());
+    }
+}
+
+#[test]
+fn a_long_history_is_no_deep_recursion() {
+    use std::io::Write;
+    const COUNT: usize = 20_000;
+    let world = World::new("sha1");
+    let mut text = String::new();
+    for number in 0..COUNT {
+        text += &format!("commit refs/heads/long\ncommitter C <c@x> {number} +0000\ndata 0\n");
+    }
+    let mut child = command(&world.sandbox.work())
+        .args(["fast-import", "--quiet"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    let work = Repository::open(&world.sandbox.work()).unwrap().odb(1 << 20).unwrap();
+    let world = World { work, ..world };
+    let all = world.needed(&["long"]);
+    assert_eq!(all.len(), COUNT + 1);
+    let new = world.sandbox.rev("long");
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    std::thread::scope(|scope| {
+        let run = || {
+            assert_eq!(world.run(&all, &[new]), [Ok(())]);
+            let first = *all.iter().rfind(|id| world.work.kind(id).unwrap() == Some(ObjectKind::Commit)).unwrap();
+            assert_eq!(world.run(&without(&all, &first), &[new]).remove(0).unwrap_err().object, first);
+        };
+        small.spawn_scoped(scope, run).unwrap().join().unwrap();
+    });
+}
+
+/// Random histories, a random part of them pushed, a random part of the rest brought or lying about: git and we agree
+/// about every commit.
+#[test]
+fn random_pushes_are_judged_as_git_judges_them() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % bound as u64).unwrap()
+    };
+    let mut verdicts = [0, 0];
+    for _ in 0..5 {
+        let world = World::new("sha1");
+        let work = world.sandbox.work();
+        let mut commits: Vec<ObjectId> = Vec::new();
+        for number in 0..10 {
+            if let Some(from) = commits.get(next(commits.len().max(1))) {
+                git(&work, &["checkout", "-q", "--detach", &from.to_string()]);
+            }
+            let path = format!("d{}/e{}/f{}", next(3), next(2), next(2));
+            commits.push(world.sandbox.commit(&path, &format!("{} {number}", next(3))));
+            git(&work, &["update-ref", &format!("refs/heads/c{number}"), &commits[number].to_string()]);
+        }
+        for _ in 0..next(4) {
+            world.push(&format!("{}:refs/heads/p{}", commits[next(10)], next(100)));
+        }
+        let all = world.needed(&["--all"]);
+        for id in &all {
+            if next(4) == 0 {
+                world.drop_into_bare(id);
+            }
+        }
+        // Mostly whole, so that both verdicts come up.
+        let losses = [0, 0, 30, 10][next(4)];
+        let brought: Vec<_> = all.iter().copied().filter(|_| losses == 0 || next(losses) != 0).collect();
+        let brought: Vec<_> = brought.into_iter().filter(|_| losses != 0 || next(8) != 0).collect();
+        let joint = world.run(&brought, &commits);
+        for (commit, joint) in commits.iter().zip(joint) {
+            let single = world.complete(&brought, commit);
+            assert_eq!(joint.is_ok(), single);
+            verdicts[usize::from(single)] += 1;
+        }
+    }
+    assert!(verdicts[0] >= 10 && verdicts[1] >= 10, "{verdicts:?}");
+}
