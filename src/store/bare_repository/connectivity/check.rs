@@ -1,12 +1,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::exact::Exact;
-use crate::store::links;
 use super::reach::Reached;
 use super::{Links, Missing, PackIds};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::bare_repository::Objects;
+use crate::store::links;
 
 /// Everything that is needed to say whether the new values of refs are complete.
 #[derive(Clone, Copy)]

@@ -1,10 +1,10 @@
 use std::collections::HashMap;
 
-use crate::store::links;
 use super::reach::Reached;
 use super::{Check, Missing};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
+use crate::store::links;
 
 /// Says of single objects whether all below them is there, by looking at all below them; each object once.
 pub(super) struct Exact<'a> {

@@ -7,7 +7,7 @@ use super::transaction::Outcomes;
 use super::{Reflog, Refs, Refusal};
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::bare_repository::Objects;
-use crate::store::bare_repository::connectivity::links;
+use crate::store::links;
 use crate::{Error, ErrorKind};
 
 /// How many tags may point at each other in a row before we stop to look for what is at their end.
