@@ -132,7 +132,6 @@ mod tests {
             "a\tb",
             "ä",
             "",
-           
             "refs/heads/-",
             "a/@/b",
             "HEAD",

@@ -1,38 +1,62 @@
+use std::collections::HashSet;
+
+use super::connectivity::PackIds;
 use super::fs::File;
 use super::{Objects, Odb};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::index::Index;
 
-/// The objects of a push together with those of the repository: what the new refs may point at.
-pub(super) struct Incoming<'a> {
-    odb: &'a Odb,
-    pack: Option<(&'a Index, &'a File)>,
+/// The objects of a pack in quarantine: those that the push brought.
+///
+/// The bases that a thin pack was completed with are not among them. They are copies of what the repository has, and
+/// nobody has looked at what they link to.
+pub(super) struct Brought<'a> {
+    pub(super) index: &'a Index,
+    pub(super) pack: &'a File,
+    pub(super) completed_with: &'a HashSet<ObjectId>,
 }
 
-/// The largest object of the push that is read whole: only commits, trees and tags are, and those are bounded already.
+/// The largest object that is read whole. Only commits, trees and tags are, and those are bounded already.
 const MAX_OBJECT: u64 = 64 << 20;
 
-impl<'a> Incoming<'a> {
-    pub(super) fn new(odb: &'a Odb, pack: Option<(&'a Index, &'a File)>) -> Self {
-        Self { odb, pack }
+impl PackIds for Brought<'_> {
+    fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
+        self.index.kind_of(id).filter(|_| !self.completed_with.contains(id))
     }
 }
 
-impl Objects for Incoming<'_> {
+impl Objects for Brought<'_> {
     fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
-        match self.pack.and_then(|(index, _)| index.kind_of(id)) {
+        Ok(self.kind_of(id))
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        if self.completed_with.contains(id) {
+            return Ok(None);
+        }
+        self.index.reader(self.pack, MAX_OBJECT).read(id)
+    }
+}
+
+/// What the new values of refs may be: an object that the push brought, or one of the repository.
+pub(super) struct Targets<'a> {
+    pub(super) brought: &'a dyn Objects,
+    pub(super) repository: &'a Odb,
+}
+
+impl Objects for Targets<'_> {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        match self.brought.kind(id)? {
             Some(kind) => Ok(Some(kind)),
-            None => self.odb.kind(id),
+            None => self.repository.kind(id),
         }
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        if let Some((index, file)) = self.pack
-            && let Some(object) = index.reader(file, MAX_OBJECT).read(id)?
-        {
-            return Ok(Some(object));
+        match self.brought.object(id)? {
+            Some(object) => Ok(Some(object)),
+            None => self.repository.object(id),
         }
-        self.odb.object(id)
     }
 }

@@ -1,15 +1,17 @@
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::incoming::Incoming;
+use super::Repository;
+use super::connectivity::{Check, Links};
+use super::incoming::{Brought, Targets};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use super::{Objects as _, Repository};
-use crate::proto::{Complete, ObjectId, Report};
+use crate::proto::{Command, Complete, ObjectId, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
@@ -34,9 +36,18 @@ pub(super) struct Landing {
 struct Sealed {
     pack: super::fs::File,
     index: Index,
+    links: Links,
+    /// The bases that a thin pack was completed with.
+    completed_with: HashSet<ObjectId>,
     /// `pack-<checksum>`, without an ending.
     name: String,
     directory: QuarantineDirectory,
+}
+
+impl Sealed {
+    fn brought(&self) -> Brought<'_> {
+        Brought { index: &self.index, pack: &self.pack, completed_with: &self.completed_with }
+    }
 }
 
 impl Landing {
@@ -61,8 +72,8 @@ impl Landing {
             _ => None,
         };
         self.judge_current_branch(&mut request)?;
-        let incoming = Incoming::new(&self.store.odb, sealed.as_ref().map(|sealed| (&sealed.index, &sealed.pack)));
-        self.check_connectivity(&mut request, &incoming)?;
+        let brought = sealed.as_ref().map(Sealed::brought);
+        self.check_connectivity(&mut request, sealed.as_ref().map(|sealed| &sealed.links), brought.as_ref())?;
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
@@ -72,7 +83,8 @@ impl Landing {
             migrate(&self.store.repository, sealed)
                 .map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
         }
-        self.move_refs(&mut request, &incoming);
+        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
+        self.move_refs(&mut request, &targets);
         Ok(request.report())
     }
 
@@ -89,13 +101,14 @@ impl Landing {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let mut index = indexer.resolve(&pack, odb, &(), self.store.settings.threads, |done, total| {
+        let mut index = indexer.resolve(&pack, odb, &links, self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
+        let completed_with = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
         let name = format!("pack-{checksum}");
         let fs = self.store.repository.fs();
@@ -109,7 +122,7 @@ impl Landing {
             pack.sync()
         };
         files().map_err(cannot_write)?;
-        Ok(Some(Sealed { pack, index, name, directory }))
+        Ok(Some(Sealed { pack, index, links, completed_with, name, directory }))
     }
 
     /// A branch that somebody works on must not change under them, nor must the branch that `HEAD` names go away.
@@ -125,27 +138,52 @@ impl Landing {
         Ok(())
     }
 
-    fn check_connectivity(&self, request: &mut UpdateRequest, incoming: &Incoming<'_>) -> Result<(), Error> {
-        let mut missing = Vec::new();
-        for (place, command) in request.open().filter(|(_, command)| !command.is_delete()) {
-            if incoming.kind(&command.new)?.is_none() {
-                missing.push(place);
-            }
+    /// Refuses the refs that need what is not there.
+    fn check_connectivity(
+        &self,
+        request: &mut UpdateRequest,
+        links: Option<&Links>,
+        brought: Option<&Brought<'_>>,
+    ) -> Result<(), Error> {
+        let (places, commands): (Vec<usize>, Vec<&Command>) =
+            request.open().filter(|(_, command)| !command.is_delete()).unzip();
+        if commands.is_empty() {
+            return Ok(());
         }
-        for place in missing {
-            request.refuse(place, "missing necessary objects");
+        let repository = &self.store.repository;
+        let news: Vec<ObjectId> = commands.iter().map(|command| command.new).collect();
+        let olds: Vec<ObjectId> = commands.iter().map(|command| command.old).filter(|old| !old.is_zero()).collect();
+        let trusted: Vec<ObjectId> = repository.refs().list(b"refs/")?.into_iter().map(|listed| listed.id).collect();
+        let check = Check {
+            pack: brought.map_or(&(), |brought| brought),
+            brought: brought.map_or(&(), |brought| brought),
+            repository: &*self.store.odb,
+            trusted: &trusted,
+            olds: &olds,
+        };
+        let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
+        let found = check.run(links.unwrap_or(&none), &news)?;
+        let reason = match request.shallow().is_empty() {
+            true => "missing necessary objects",
+            false => "shallow update not allowed",
+        };
+        for (place, found) in places.into_iter().zip(found) {
+            if let Err(missing) = found {
+                self.progress.try_say(format!("error: {}\n", missing.text));
+                request.refuse(place, reason);
+            }
         }
         Ok(())
     }
 
-    fn move_refs(&self, request: &mut UpdateRequest, incoming: &Incoming<'_>) {
+    fn move_refs(&self, request: &mut UpdateRequest, targets: &Targets<'_>) {
         let (places, updates): (Vec<usize>, Vec<Update>) = request
             .open()
             .map(|(place, command)| (place, Update { name: command.name.to_vec(), old: command.old, new: command.new }))
             .unzip();
         let mode = if request.negotiated().atomic { Mode::Atomic } else { Mode::Each };
         let reflog = Reflog { committer: committer(), message: "push".to_owned() };
-        let outcomes = self.store.repository.refs().transaction(&updates, mode, incoming, &reflog);
+        let outcomes = self.store.repository.refs().transaction(&updates, mode, targets, &reflog);
         for (place, outcome) in places.into_iter().zip(outcomes) {
             if let Err(refusal) = outcome {
                 if let Some(text) = &refusal.text {

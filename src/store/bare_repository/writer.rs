@@ -1,16 +1,18 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::connectivity::Links;
 use super::fs::{File, Fs, unique_suffix};
 use super::store::BareRepository;
 use crate::Error;
 use crate::proto::PackFrame;
-use crate::store::index::{IndexOptions, Indexer};
+use crate::store::index::{IndexOptions, Indexer, Visit as _, Worker as _};
 
 /// The blocking half of a quarantine: the directory, the pack that grows in it, and what is known of its entries.
 pub(super) struct PackWriter {
     pub(super) pack: File,
     pub(super) indexer: Indexer,
+    pub(super) links: Links,
     /// Small entries on their way to the file.
     buffer: Vec<u8>,
     /// The last field, so that the files in it are closed when it is removed.
@@ -34,12 +36,13 @@ impl PackWriter {
         let mut options = IndexOptions::new(repository.object_format());
         options.detect_collisions = store.settings.detect_collisions;
         options.spool = Some(directory.path.clone());
-        Ok(Self { pack, indexer: Indexer::new(options), buffer: Vec::with_capacity(BUFFER), directory })
+        let links = Links::new(repository.object_format(), repository.fs(), directory.path.join("links"));
+        Ok(Self { pack, indexer: Indexer::new(options), links, buffer: Vec::with_capacity(BUFFER), directory })
     }
 
     /// Hashes and writes some frames.
     pub(super) fn write(&mut self, frames: Vec<PackFrame>) -> Result<(), Error> {
-        let mut worker = ();
+        let mut worker = self.links.worker();
         for frame in frames {
             match frame {
                 PackFrame::Header(header) => append(&mut self.pack, &mut self.buffer, &header.wire())?,
@@ -54,7 +57,7 @@ impl PackWriter {
                 PackFrame::Complete(_) => {}
             }
         }
-        Ok(())
+        worker.finish()
     }
 
     /// Writes the trailer, and whatever waits to be written.

@@ -1,9 +1,9 @@
 use std::collections::{BinaryHeap, HashSet};
 
-use super::links::{Commit, tag};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::bare_repository::Objects;
+use crate::store::links::{Commit, tag};
 
 /// The commits that the existing refs reach, found as far back as somebody asks.
 ///
