@@ -57,11 +57,6 @@ impl Odb {
         Ok(())
     }
 
-    /// The format of its ids.
-    pub(crate) fn format(&self) -> ObjectFormat {
-        self.format
-    }
-
     fn with<T>(
         &self,
         id: &ObjectId,
