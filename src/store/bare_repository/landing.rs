@@ -67,6 +67,7 @@ impl Landing {
         mut request: UpdateRequest,
         complete: &Complete,
     ) -> Result<Report, Error> {
+        self.store.odb.renew()?;
         let sealed = match (writer, complete.checksum()) {
             (Some(writer), Some(checksum)) => self.seal(writer, checksum)?,
             _ => None,
