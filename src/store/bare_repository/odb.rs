@@ -57,6 +57,29 @@ impl Odb {
         Ok(())
     }
 
+    /// The object with this id, if it is not longer than `max_len` bytes.
+    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        let max_len = max_len.min(self.max_object);
+        self.with(id, |handle, raw| {
+            let Some(header) = handle.try_header(raw).map_err(|error| unreadable(id, error))? else {
+                return Ok(None);
+            };
+            if header.size() > max_len {
+                let text = format!("object {id} of the repository is larger than {max_len} bytes");
+                return Err(Error::new(ErrorKind::LimitExceeded, text));
+            }
+            let mut data = Vec::new();
+            match handle.try_find(raw, &mut data) {
+                Ok(Some(found)) => {
+                    let kind = kind(found.kind);
+                    Ok(Some((kind, data)))
+                }
+                Ok(None) => Ok(None),
+                Err(error) => Err(unreadable(id, error)),
+            }
+        })
+    }
+
     fn with<T>(
         &self,
         id: &ObjectId,
@@ -131,24 +154,7 @@ impl Objects for Odb {
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.with(id, |handle, raw| {
-            let Some(header) = handle.try_header(raw).map_err(|error| unreadable(id, error))? else {
-                return Ok(None);
-            };
-            if header.size() > self.max_object {
-                let text = format!("object {id} of the repository is larger than {} bytes", self.max_object);
-                return Err(Error::new(ErrorKind::LimitExceeded, text));
-            }
-            let mut data = Vec::new();
-            match handle.try_find(raw, &mut data) {
-                Ok(Some(found)) => {
-                    let kind = kind(found.kind);
-                    Ok(Some((kind, data)))
-                }
-                Ok(None) => Ok(None),
-                Err(error) => Err(unreadable(id, error)),
-            }
-        })
+        self.read(id, self.max_object)
     }
 }
 
