@@ -94,6 +94,7 @@
 
 mod error;
 
+pub mod certificate;
 pub mod checksum;
 pub mod codec;
 pub mod limit;

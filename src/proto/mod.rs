@@ -36,6 +36,7 @@
 
 mod advertisement;
 mod capability;
+mod certificate;
 mod command;
 mod frame;
 mod limits;
@@ -50,6 +51,7 @@ pub mod side_band;
 
 pub use advertisement::Advertisement;
 pub use capability::{Capabilities, Negotiated, ReportVersion, default_capabilities};
+pub use certificate::{Certificate, MalformedCertificate};
 pub use command::{Command, is_valid_ref_name};
 pub use frame::{Frame, PackFrame};
 pub use limits::Limits;
