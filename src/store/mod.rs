@@ -2,7 +2,8 @@
 //!
 //! A [`Store`] says what it has ([`advertise`](Store::advertise)) and opens a [`Quarantine`] for each push. What is
 //! written to a quarantine is seen by nobody until [`commit`](Quarantine::commit), and a quarantine that is dropped
-//! leaves nothing behind: a push lands wholly or not at all.
+//! leaves nothing behind: a push lands wholly or not at all. Between [`seal`](Quarantine::seal) and `commit` a policy can
+//! read what the push brought.
 //!
 //! | feature | store |
 //! |---|---|

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +42,20 @@ pub(super) struct Repository {
 pub(super) struct Pack {
     pub(super) bytes: super::pack::Bytes,
     pub(super) index: Index,
+    /// The bases that it was completed with, if it came thin.
+    pub(super) completed_with: HashSet<ObjectId>,
+}
+
+impl Pack {
+    /// The object with this id, if the pack has it and it is not longer than `max_len` bytes.
+    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.index.reader(&self.bytes, max_len).read(id)
+    }
+
+    /// The objects that the push brought.
+    pub(super) fn brought(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
+        self.index.distinct_objects().filter(|(id, _)| !self.completed_with.contains(id))
+    }
 }
 
 /// The largest object that is read: 1 GiB.
@@ -64,9 +78,13 @@ impl MemoryStore {
     ///
     /// [`ErrorKind::LimitExceeded`] if it is larger than 1 GiB.
     pub fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, MAX_OBJECT)
+    }
+
+    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         let packs = self.lock().packs.clone();
         for pack in packs {
-            if let Some(object) = pack.index.reader(&pack.bytes, MAX_OBJECT).read(id)? {
+            if let Some(object) = pack.read(id, max_len)? {
                 return Ok(Some(object));
             }
         }
