@@ -54,6 +54,8 @@ pub use command::{Command, is_valid_ref_name};
 pub use frame::{Frame, PackFrame};
 pub use limits::Limits;
 pub use oid::{ObjectFormat, ObjectId};
+#[cfg(feature = "_bench")]
+pub(crate) use pack::PackDecoder;
 pub(crate) use pack::Tail;
 pub use pack::{Complete, Entry, EntryKind, ObjectKind, PackHeader, PackObject};
 pub use receive::{Config, Payload, Receive};
