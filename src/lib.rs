@@ -106,3 +106,10 @@ pub mod store;
 pub mod transport;
 
 pub use error::{BoxError, Error, ErrorKind};
+
+/// For `benches/`, not for users: no promise holds for what is in it.
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::store::index::index_pack;
+}

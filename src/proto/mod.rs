@@ -56,7 +56,7 @@ pub use command::{Command, is_valid_ref_name};
 pub use frame::{Frame, PackFrame};
 pub use limits::Limits;
 pub use oid::{ObjectFormat, ObjectId};
-#[cfg(all(feature = "_index", test))]
+#[cfg(any(feature = "_bench", all(feature = "_index", test)))]
 pub(crate) use pack::PackDecoder;
 pub(crate) use pack::Tail;
 pub use pack::{Complete, Entry, EntryKind, ObjectKind, PackHeader, PackObject};
