@@ -128,7 +128,7 @@ impl Landing {
         let Some(current) = self.store.repository.refs().head()? else { return Ok(()) };
         let bare = self.store.repository.is_bare();
         let deny_delete = self.store.settings.deny_delete_current;
-        request.refuse_where(|command| match &command.name[..] == current {
+        request.refuse_where(|command| match command.name[..] == current {
             true if command.is_delete() && deny_delete => Some("deletion of the current branch prohibited"),
             true if !bare => Some("branch is currently checked out"),
             _ => None,

@@ -21,7 +21,6 @@ mod content;
 mod delta;
 mod files;
 mod groups;
-mod head;
 
 mod lookup;
 mod options;
