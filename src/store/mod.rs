@@ -11,7 +11,7 @@
 //! | `bare-repository` | [`BareRepository`]: a directory that stock git reads |
 
 #[cfg(feature = "bare-repository")]
-mod bare_repository;
+pub(crate) mod bare_repository;
 mod contract;
 #[cfg(feature = "_index")]
 mod examine;
