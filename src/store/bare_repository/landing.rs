@@ -13,6 +13,7 @@ use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
 
@@ -99,15 +100,23 @@ impl Landing {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, links, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, examination, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let mut index = indexer.resolve(&pack, odb, &links, self.store.settings.threads, |done, total| {
+        let visit = (&links, &examination);
+        let mut index = indexer.resolve(&pack, odb, &visit, self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
         let completed_with = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+        examination.finish(|id| {
+            self.go_on()?;
+            match index.reader(&pack, MAX_SPECIAL_FILE).read(id)? {
+                Some(object) => Ok(Some(object)),
+                None => odb.read(id, MAX_SPECIAL_FILE),
+            }
+        })?;
         let name = format!("pack-{checksum}");
         let fs = self.store.repository.fs();
         let files = || -> io::Result<()> {

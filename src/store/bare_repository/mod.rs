@@ -1,6 +1,5 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
-mod config;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
