@@ -94,6 +94,7 @@
 
 mod error;
 
+pub mod certificate;
 pub mod checksum;
 pub mod codec;
 pub mod limit;
@@ -105,3 +106,10 @@ pub mod store;
 pub mod transport;
 
 pub use error::{BoxError, Error, ErrorKind};
+
+/// For `benches/`, not for users: no promise holds for what is in it.
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::store::index::index_pack;
+}
