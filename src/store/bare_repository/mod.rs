@@ -4,6 +4,7 @@ pub(crate) mod connectivity;
 mod fs;
 mod incoming;
 mod landing;
+mod migrate;
 mod objects;
 mod odb;
 mod quarantine;
@@ -11,8 +12,11 @@ mod refs;
 mod repository;
 mod shared;
 mod store;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use objects::Objects;

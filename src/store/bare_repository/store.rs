@@ -7,7 +7,7 @@ use std::thread;
 use bytes::Bytes;
 
 use super::quarantine::BareQuarantine;
-use super::{Odb, Repository};
+use super::{Odb, Repository, sweep};
 use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
@@ -57,6 +57,11 @@ const MAX_OBJECT: u64 = 512 << 20;
 impl BareRepository {
     /// Opens a repository. Blocks on the disk for a moment.
     ///
+    /// What pushes left behind that did not live to clean up is cleared away: quarantines of this crate whose process is
+    /// gone, and packs that they had not wholly put in place. Nothing of a living process is touched, nor anything of
+    /// git's. Locks stay: nobody can tell whether the owner of a lock is alive, and the ref that is locked is refused
+    /// until somebody removes it.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Store`] if there is none at this path, or one that this crate cannot write: with an extension that
@@ -76,6 +81,7 @@ impl BareRepository {
     }
 
     fn new(repository: Repository) -> Result<Self, Error> {
+        sweep::sweep(&repository);
         let odb = repository.odb(MAX_OBJECT)?;
         let settings = Settings {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

@@ -95,25 +95,40 @@ pub(super) fn cannot_write(error: io::Error) -> Error {
 /// process die. Dropping it removes it and all that is in it.
 pub(super) struct QuarantineDirectory {
     pub(super) path: PathBuf,
+    fs: Fs,
+    /// Locked as long as we live; see [`sweep`](super::sweep).
+    _owner: Option<File>,
 }
+
+/// The file in a quarantine whose lock says that the owner lives.
+pub(super) const OWNER: &str = "owner";
 
 impl QuarantineDirectory {
     fn create(fs: &Fs, objects: &Path) -> io::Result<Self> {
         let mut attempts = 0;
-        loop {
+        let path = loop {
             let path = objects.join(format!("tmp_objdir-incoming-{}", unique_suffix()));
             match fs.create_private_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => break path,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts < 10 => attempts += 1,
                 Err(error) => return Err(error),
             }
+        };
+        let mut directory = Self { path, fs: fs.clone(), _owner: None };
+        // It gets its name when it is locked: whoever finds it without a lock knows that its owner is dead.
+        let unlocked = directory.path.join("owner.new");
+        let owner = fs.create_new(&unlocked)?;
+        if owner.try_lock() {
+            fs.rename(&unlocked, &directory.path.join(OWNER))?;
+            directory._owner = Some(owner);
         }
+        Ok(directory)
     }
 }
 
 impl Drop for QuarantineDirectory {
     fn drop(&mut self) {
         // Nobody is left to hear of an error; `git prune` clears away what stays.
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = self.fs.remove_all(&self.path);
     }
 }
