@@ -105,6 +105,7 @@ struct Counts {
     shallow: usize,
     options: usize,
     option_bytes: usize,
+    capability_bytes: usize,
     /// Whether some command is not a deletion, so that a pack follows.
     needs_pack: bool,
 }
@@ -242,6 +243,10 @@ impl Receive {
         self.counts.needs_pack |= !command.is_delete();
         let Some(text) = capabilities else { return Ok(Frame::Command(command)) };
 
+        self.counts.capability_bytes = self.counts.capability_bytes.saturating_add(text.len());
+        if self.counts.capability_bytes > self.config.limits.capability_bytes {
+            return Err(self.limit("bytes of capabilities", self.config.limits.capability_bytes));
+        }
         let requested = Capabilities::parse(text);
         self.negotiate(&requested)?;
         self.pending = Some(Frame::Command(command));

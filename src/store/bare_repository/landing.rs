@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Repository;
 use super::connectivity::{Check, Links};
 use super::incoming::{Brought, Targets};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
+use super::{Repository, known};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
 use crate::store::index::{Index, complete_thin};
@@ -108,6 +108,11 @@ impl Landing {
         })?;
         let completed_with = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+        // Some that read a pack later would go in circles among objects that are made of each other's twins.
+        if let Some(id) = index.duplicate() {
+            return Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")));
+        }
+        known::compare(&index, &pack, &completed_with, odb, || self.go_on())?;
         let name = format!("pack-{checksum}");
         let fs = self.store.repository.fs();
         let files = || -> io::Result<()> {

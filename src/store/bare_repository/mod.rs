@@ -4,6 +4,7 @@ mod config;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
+mod known;
 mod landing;
 mod objects;
 mod odb;

@@ -10,7 +10,7 @@ use super::quarantine::BareQuarantine;
 use super::{Odb, Repository};
 use crate::proto::{Advertisement, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::Store;
+use crate::store::{PackLimits, Store};
 use crate::{Error, ErrorKind};
 
 /// A bare repository on disk, as stock git reads and writes it.
@@ -45,11 +45,8 @@ pub(super) struct Settings {
     pub(super) threads: NonZeroUsize,
     pub(super) detect_collisions: bool,
     pub(super) deny_delete_current: bool,
+    pub(super) limits: PackLimits,
 }
-
-/// The largest object of the repository that is read into memory, as the base of a thin pack: 512 MiB, above which git
-/// makes no deltas (`core.bigFileThreshold`).
-const MAX_OBJECT: u64 = 512 << 20;
 
 impl BareRepository {
     /// Opens a repository. Blocks on the disk for a moment.
@@ -73,11 +70,12 @@ impl BareRepository {
     }
 
     fn new(repository: Repository) -> Result<Self, Error> {
-        let odb = repository.odb(MAX_OBJECT)?;
+        let odb = repository.odb(u64::MAX)?;
         let settings = Settings {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             detect_collisions: true,
             deny_delete_current: true,
+            limits: PackLimits::default(),
         };
         Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings })
     }
@@ -102,6 +100,13 @@ impl BareRepository {
     #[must_use]
     pub fn deny_delete_current(mut self, deny: bool) -> Self {
         self.settings.deny_delete_current = deny;
+        self
+    }
+
+    /// What resolving the deltas of one push may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: PackLimits) -> Self {
+        self.settings.limits = limits;
         self
     }
 
