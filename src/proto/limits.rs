@@ -6,13 +6,12 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of the head: everything before the pack, lengths of pkt-lines included. Default 64 MiB, which is half a
-    /// million commands of usual length.
+    /// Bytes of the head: everything before the pack, lengths of pkt-lines included. Default 16 MiB.
     pub head_bytes: u64,
     /// Bytes of all lists of capabilities: a client may put one behind each command. Default 16 KiB; git sends one of
     /// about 200 bytes.
     pub capability_bytes: usize,
-    /// Commands. Default 500,000.
+    /// Commands. Default 100,000. Each takes up to a kilobyte of memory until it is reported on.
     pub commands: usize,
     /// Bytes of one ref name. Default 4,096: no file system takes more.
     pub ref_name_bytes: usize,
@@ -41,9 +40,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            head_bytes: 64 << 20,
+            head_bytes: 16 << 20,
             capability_bytes: 16 << 10,
-            commands: 500_000,
+            commands: 100_000,
             ref_name_bytes: 4096,
             shallow: 100_000,
             push_options: 1000,
