@@ -117,6 +117,7 @@ struct Counts {
     shallow: usize,
     options: usize,
     option_bytes: usize,
+    capability_bytes: usize,
     /// Whether some command is not a deletion, so that a pack follows.
     needs_pack: bool,
     /// Whether the commands came in a certificate.
@@ -271,6 +272,10 @@ impl Receive {
             Some(command)
         };
         if let Some(text) = capabilities {
+            self.counts.capability_bytes = self.counts.capability_bytes.saturating_add(text.len());
+            if self.counts.capability_bytes > self.config.limits.capability_bytes {
+                return Err(self.limit("bytes of capabilities", self.config.limits.capability_bytes));
+            }
             let requested = Capabilities::parse(text);
             self.negotiate(&requested)?;
             self.pending.push_back(Frame::Capabilities(requested));

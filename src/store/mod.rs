@@ -27,6 +27,8 @@ mod scan;
 #[cfg(feature = "bare-repository")]
 pub use bare_repository::{BareQuarantine, BareRepository};
 pub use contract::{Quarantine, Store};
+#[cfg(feature = "_index")]
+pub use index::PackLimits;
 #[cfg(feature = "memory")]
 pub use memory::{MemoryQuarantine, MemoryStore};
 #[cfg(feature = "_index")]

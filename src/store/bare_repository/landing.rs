@@ -10,6 +10,7 @@ use super::migrate::{Migrated, pack_name};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
+use super::{Repository, known};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
 use crate::store::examine::MAX_SPECIAL_FILE;
@@ -109,6 +110,11 @@ impl Landing {
         })?;
         let completed_with = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+        // Some that read a pack later would go in circles among objects that are made of each other's twins.
+        if let Some(id) = index.duplicate() {
+            return Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")));
+        }
+        known::compare(&index, &pack, &completed_with, odb, || self.go_on())?;
         examination.finish(|id| {
             self.go_on()?;
             match index.reader(&pack, MAX_SPECIAL_FILE).read(id)? {

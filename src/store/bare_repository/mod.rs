@@ -3,6 +3,7 @@
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
+mod known;
 mod landing;
 mod migrate;
 mod objects;

@@ -12,7 +12,7 @@ use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::examine::Examine;
-use crate::store::{Scan, Store};
+use crate::store::{PackLimits, Scan, Store};
 use crate::{Error, ErrorKind};
 
 /// A bare repository on disk, as stock git reads and writes it.
@@ -48,11 +48,8 @@ pub(super) struct Settings {
     pub(super) threads: NonZeroUsize,
     pub(super) detect_collisions: bool,
     pub(super) deny_delete_current: bool,
+    pub(super) limits: PackLimits,
 }
-
-/// The largest object of the repository that is read into memory, as the base of a thin pack: 512 MiB, above which git
-/// makes no deltas (`core.bigFileThreshold`).
-const MAX_OBJECT: u64 = 512 << 20;
 
 impl BareRepository {
     /// Opens a repository. Blocks on the disk for a moment.
@@ -82,11 +79,12 @@ impl BareRepository {
 
     fn new(repository: Repository) -> Result<Self, Error> {
         sweep::sweep(&repository);
-        let odb = repository.odb(MAX_OBJECT)?;
+        let odb = repository.odb(u64::MAX)?;
         let settings = Settings {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             detect_collisions: true,
             deny_delete_current: true,
+            limits: PackLimits::default(),
         };
         Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine: Examine::default() })
     }
@@ -128,6 +126,13 @@ impl BareRepository {
     #[must_use]
     pub fn scan(mut self, scan: impl Scan) -> Self {
         self.examine.scan = Some(Arc::new(scan));
+        self
+    }
+
+    /// What resolving the deltas of one push may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: PackLimits) -> Self {
+        self.settings.limits = limits;
         self
     }
 

@@ -38,6 +38,7 @@ impl PackWriter {
         let (directory, pack) = create().map_err(cannot_write)?;
         let mut options = IndexOptions::new(repository.object_format());
         options.detect_collisions = store.settings.detect_collisions;
+        options.limits = store.settings.limits;
         options.spool = Some(directory.path.clone());
         let links = Links::new(repository.object_format(), repository.fs(), directory.path.join("links"));
         let examination = Examination::new(store.examine.clone(), progress.clone());

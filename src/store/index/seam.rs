@@ -18,8 +18,8 @@ impl ReadAt for std::fs::File {
 
 /// Where the bases of a thin pack come from.
 pub(crate) trait Bases: Sync {
-    /// The object with this id, `None` if there is none.
-    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error>;
+    /// The object with this id, `None` if there is none; an error if it is longer than `max_len` bytes.
+    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error>;
 }
 
 /// Who looks into the objects of a pack while they are resolved: each commit, tree and tag passes once, and of the blobs

@@ -82,6 +82,11 @@ impl Indexer {
         if self.table.len() == NONE.saturating_sub(1) {
             return Err(limit_exceeded("the number of entries", NONE.into()));
         }
+        let kind = entry.kind.object_kind().filter(|kind| *kind != ObjectKind::Blob);
+        let limit = self.options.limits.structured_object;
+        if kind.is_some() && entry.size > limit {
+            return Err(limit_exceeded("the length of a commit, tree or tag", limit));
+        }
         let weight = self.weight(object)?;
         let base = match &entry.kind {
             EntryKind::OfsDelta { base_offset } => {
@@ -139,13 +144,8 @@ impl Indexer {
             return worker.object(kind, &id, object.data());
         }
         // It is shown when the pack is there to be read again.
-        match kind {
-            ObjectKind::Blob if size > limits.in_memory => return Ok(()),
-            ObjectKind::Blob => {}
-            _ if size > limits.structured_object => {
-                return Err(limit_exceeded(&format!("the length of {} {id}", kind.name()), limits.structured_object));
-            }
-            _ => {}
+        if kind == ObjectKind::Blob && size > limits.in_memory {
+            return Ok(());
         }
         if let Some(last) = self.table.kinds.last_mut() {
             *last = Kind::Unseen(kind);

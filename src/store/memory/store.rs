@@ -134,8 +134,8 @@ impl Repository {
 
 /// Thin packs have their bases here.
 impl Bases for MemoryStore {
-    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.object(id)
+    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, max_len)
     }
 }
 
