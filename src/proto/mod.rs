@@ -57,6 +57,8 @@ pub use oid::{ObjectFormat, ObjectId};
 #[cfg(feature = "_bench")]
 pub(crate) use pack::PackDecoder;
 pub(crate) use pack::Tail;
+#[cfg(feature = "_index")]
+pub(crate) use pack::WholeInflater;
 pub use pack::{Complete, Entry, EntryKind, ObjectKind, PackHeader, PackObject};
 pub use receive::{Config, Payload, Receive};
 pub use reply::Reply;
