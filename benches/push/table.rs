@@ -46,8 +46,9 @@ impl Table {
 
 pub fn seconds(value: f64) -> String {
     match value {
-        0.0..0.001 => format!("{:.0} µs", value * 1e6),
-        0.001..0.1 => format!("{:.1} ms", value * 1e3),
+        ..0.000_01 => format!("{:.0} ns", value * 1e9),
+        ..0.001 => format!("{:.0} µs", value * 1e6),
+        ..0.1 => format!("{:.1} ms", value * 1e3),
         _ => format!("{value:.2} s"),
     }
 }

@@ -59,6 +59,8 @@ pub use oid::{ObjectFormat, ObjectId};
 #[cfg(any(feature = "_bench", all(feature = "_index", test)))]
 pub(crate) use pack::PackDecoder;
 pub(crate) use pack::Tail;
+#[cfg(feature = "_index")]
+pub(crate) use pack::WholeInflater;
 pub use pack::{Complete, Entry, EntryKind, ObjectKind, PackHeader, PackObject};
 #[cfg(feature = "_index")]
 pub(crate) use pack::{MAX_ENTRY_HEADER, entry_header, put_entry_header};

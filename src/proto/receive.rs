@@ -153,12 +153,32 @@ impl Receive {
     /// # Errors
     ///
     /// The first error is final: it is given again for each further call.
+    #[inline]
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
+        // Nearly every frame is an object, and nothing else is to be done about it.
+        if let State::Objects(pack) = &mut self.state {
+            return match pack.decode(src) {
+                Ok(Some(PackFrame::Object(object))) => Ok(Some(Frame::PackObject(object))),
+                Ok(None) => Ok(None),
+                rare => self.pack_frame(rare),
+            };
+        }
+        self.decode_other(src)
+    }
+
+    fn decode_other(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
         if let Some(frame) = self.pending.pop_front() {
             return Ok(Some(frame));
         }
         let result = self.advance(src);
         self.latch(result)
+    }
+
+    fn pack_frame(&mut self, frame: Result<Option<PackFrame>, Error>) -> Result<Option<Frame>, Error> {
+        if let Ok(Some(PackFrame::Complete(_))) = frame {
+            self.state = State::Done;
+        }
+        self.latch(frame.map(|frame| frame.map(Frame::from)))
     }
 
     /// As [`decode`](Self::decode), when no byte will follow those in `src`: the end of the stream is flush.
@@ -189,25 +209,27 @@ impl Receive {
 
     fn advance(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
         loop {
-            let frame = match &mut self.state {
+            return match &mut self.state {
                 State::Commands | State::Certificate(_) | State::Options => {
                     if !self.head(src)? {
                         return Ok(None);
                     }
                     match self.pending.pop_front() {
-                        Some(frame) => return Ok(Some(frame)),
+                        Some(frame) => Ok(Some(frame)),
                         None => continue,
                     }
                 }
-                State::Objects(pack) => pack.decode(src)?,
-                State::Opaque(pack) => pack.decode(src)?,
-                State::Done => None,
-                State::Failed(error) => return Err(error.clone()),
+                State::Objects(pack) => {
+                    let frame = pack.decode(src);
+                    self.pack_frame(frame)
+                }
+                State::Opaque(pack) => {
+                    let frame = pack.decode(src);
+                    self.pack_frame(frame)
+                }
+                State::Done => Ok(None),
+                State::Failed(error) => Err(error.clone()),
             };
-            if let Some(PackFrame::Complete(_)) = frame {
-                self.state = State::Done;
-            }
-            return Ok(frame.map(Frame::from));
         }
     }
 

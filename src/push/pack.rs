@@ -73,6 +73,7 @@ impl<R> Pack<R> {
 impl<R: AsyncRead + Unpin> Stream for Pack<R> {
     type Item = Result<PackFrame, Error>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {
             return Poll::Ready(None);

@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::connectivity::{Check, Links};
 use super::incoming::{Brought, Targets};
+use super::known;
 use super::migrate::{Migrated, pack_name};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use super::{Repository, known};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
 use crate::store::examine::MAX_SPECIAL_FILE;

@@ -41,7 +41,6 @@ mod tests;
 pub(crate) use lookup::Index;
 pub(crate) use options::IndexOptions;
 pub use options::PackLimits;
-pub(crate) use read::ObjectReader;
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
 pub(crate) use thin::{PackFile, complete_thin};
 #[cfg(feature = "_bench")]

@@ -128,7 +128,9 @@ where
         self.maker.recycle(base.content);
         self.waiting = self.waiting.min(self.path.len());
         if self.waiting == 0 {
-            self.waiting_room.as_mut().map_or((), WaitingRoom::clear);
+            if let Some(room) = &mut self.waiting_room {
+                room.clear();
+            }
         }
     }
 
