@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::checksum::Checksummed;
 use crate::proto::{Complete, PackFrame, Report};
-use crate::push::{Progress, Push, UpdateRequest};
+use crate::push::{Meter, Progress, Push, UpdateRequest};
 use crate::store::{Quarantine, Store};
 use crate::{Error, ErrorKind};
 
@@ -67,8 +67,9 @@ async fn receive<St: Store>(
     progress: Progress,
     body: impl Stream<Item = Result<PackFrame, Error>>,
 ) -> Result<Report, Error> {
+    let meter = Meter::new(&progress, "Receiving objects");
     let mut quarantine = store.quarantine(&request, progress).await?;
-    match fill(&mut quarantine, body).await {
+    match fill(&mut quarantine, body, meter).await {
         Ok(complete) => quarantine.commit(request, complete).await,
         Err(error) => {
             quarantine.abort().await;
@@ -77,17 +78,27 @@ async fn receive<St: Store>(
     }
 }
 
-/// Writes the body into the quarantine, to its end.
+/// Writes the body into the quarantine, to its end, and tells the pusher how far it is.
 async fn fill(
     quarantine: &mut impl Quarantine,
     body: impl Stream<Item = Result<PackFrame, Error>>,
+    meter: Meter,
 ) -> Result<Complete, Error> {
     let mut body = pin!(body);
+    let (mut done, mut total) = (0_u64, 0);
     while let Some(frame) = body.next().await {
-        match frame? {
-            PackFrame::Complete(complete) => return Ok(complete),
-            frame => quarantine.write(frame).await?,
+        let frame = frame?;
+        match &frame {
+            PackFrame::Complete(complete) => return Ok(complete.clone()),
+            PackFrame::Header(header) => total = u64::from(header.objects),
+            PackFrame::Object(object) if object.is_end() => {
+                done = done.saturating_add(1);
+                meter.update(done, total);
+            }
+            // What an opaque pack holds is not known.
+            PackFrame::Object(_) | PackFrame::Data(_) => {}
         }
+        quarantine.write(frame).await?;
     }
     Err(Error::new(ErrorKind::IncompletePack, "the pack is incomplete: early EOF"))
 }
