@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Repository;
 use super::connectivity::{Check, Links};
 use super::incoming::{Brought, Targets};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
+use super::{Repository, alternates, shallow};
 use crate::proto::{Command, Complete, ObjectId, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
 use crate::store::index::{Index, complete_thin};
@@ -74,6 +74,7 @@ impl Landing {
         self.judge_current_branch(&mut request)?;
         let brought = sealed.as_ref().map(Sealed::brought);
         self.check_connectivity(&mut request, sealed.as_ref().map(|sealed| &sealed.links), brought.as_ref())?;
+        self.judge_hidden(&mut request);
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
@@ -138,6 +139,14 @@ impl Landing {
         Ok(())
     }
 
+    fn judge_hidden(&self, request: &mut UpdateRequest) {
+        request.refuse_where(|command| match self.store.hidden.hides(&command.name) {
+            true if command.is_delete() => Some("deny deleting a hidden ref"),
+            true => Some("deny updating a hidden ref"),
+            false => None,
+        });
+    }
+
     /// Refuses the refs that need what is not there.
     fn check_connectivity(
         &self,
@@ -153,7 +162,9 @@ impl Landing {
         let repository = &self.store.repository;
         let news: Vec<ObjectId> = commands.iter().map(|command| command.new).collect();
         let olds: Vec<ObjectId> = commands.iter().map(|command| command.old).filter(|old| !old.is_zero()).collect();
-        let trusted: Vec<ObjectId> = repository.refs().list(b"refs/")?.into_iter().map(|listed| listed.id).collect();
+        let refs = repository.refs().list(b"refs/")?.into_iter();
+        let shown = refs.filter(|listed| !self.store.hidden.hides(&listed.name)).map(|listed| listed.id);
+        let trusted: Vec<ObjectId> = shown.chain(alternates::tips(repository)).collect();
         let check = Check {
             pack: brought.map_or(&(), |brought| brought),
             brought: brought.map_or(&(), |brought| brought),
@@ -163,14 +174,19 @@ impl Landing {
         };
         let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
         let found = check.run(links.unwrap_or(&none), &news)?;
-        let reason = match request.shallow().is_empty() {
-            true => "missing necessary objects",
-            false => "shallow update not allowed",
-        };
+        if found.iter().all(Result::is_ok) {
+            return Ok(());
+        }
+        let targets = Targets { brought: brought.map_or(&(), |brought| brought), repository: &self.store.odb };
+        let cut_off = shallow::cut_off(request.shallow(), &targets)?;
         for (place, found) in places.into_iter().zip(found) {
             if let Err(missing) = found {
+                if cut_off.contains(&missing.object) {
+                    request.refuse(place, "shallow update not allowed");
+                    continue;
+                }
                 self.progress.try_say(format!("error: {}\n", missing.text));
-                request.refuse(place, reason);
+                request.refuse(place, "missing necessary objects");
             }
         }
         Ok(())

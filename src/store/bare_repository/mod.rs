@@ -1,5 +1,6 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
+mod alternates;
 mod config;
 pub(crate) mod connectivity;
 mod fs;
@@ -10,6 +11,7 @@ mod odb;
 mod quarantine;
 mod refs;
 mod repository;
+mod shallow;
 mod shared;
 mod store;
 #[cfg(test)]

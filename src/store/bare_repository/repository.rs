@@ -8,7 +8,7 @@ use super::refs::{Logging, Refs, RefsOptions};
 use super::shared::Shared;
 use super::{Odb, name};
 use crate::Error;
-use crate::proto::ObjectFormat;
+use crate::proto::{HiddenRefs, ObjectFormat};
 
 /// A Git repository on disk (gitrepository-layout): where its parts are and what its configuration says.
 #[derive(Clone, Debug)]
@@ -125,6 +125,11 @@ impl Repository {
                 packed_timeout: timeout("core.packedrefstimeout", 1000),
             },
         )
+    }
+
+    /// The refs that its own configuration hides from those who push.
+    pub(crate) fn hidden_refs(&self) -> HiddenRefs {
+        HiddenRefs::new(self.config.all(&["receive.hiderefs", "transfer.hiderefs"]))
     }
 
     /// Its objects; those larger than `max_object` bytes are not read.

@@ -55,7 +55,11 @@ impl Quarantine for MemoryQuarantine {
 
     async fn commit(self, mut request: UpdateRequest, complete: Complete) -> Result<Report, Error> {
         let store = self.store.clone();
-        let pack = self.seal(complete.checksum())?;
+        let pack = self.seal(complete.checksum()).map_err(|error| match error.kind() {
+            // The history of a shallow client may be cut off where ours is not.
+            ErrorKind::MissingObjects if !request.shallow().is_empty() => Error::refused("shallow update not allowed"),
+            _ => error,
+        })?;
         let mut repository = store.lock();
         if let Some(pack) = pack {
             repository.packs.push(Arc::new(pack));
@@ -73,7 +77,14 @@ fn move_refs(repository: &mut Repository, request: &mut UpdateRequest) {
     for (index, command) in request.open() {
         let old = repository.refs.get(&command.name);
         if old.map_or(!command.old.is_zero(), |old| *old != command.old) {
-            refusals.push((index, "incorrect old value provided"));
+            refusals.push((
+                index,
+                match old {
+                    None => "reference does not exist",
+                    Some(_) if command.old.is_zero() => "reference already exists",
+                    Some(_) => "incorrect old value provided",
+                },
+            ));
         } else if !command.is_delete() {
             match repository.kind_of(&command.new) {
                 None => refusals.push((index, "missing necessary objects")),

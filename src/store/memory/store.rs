@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::MemoryQuarantine;
+use crate::Error;
 use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::Store;
 use crate::store::index::{Bases, Index};
-use crate::{Error, ErrorKind};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
 ///
@@ -111,14 +111,9 @@ impl Store for MemoryStore {
 
     fn quarantine(
         &self,
-        request: &UpdateRequest,
+        _: &UpdateRequest,
         _: Progress,
     ) -> impl Future<Output = Result<MemoryQuarantine, Error>> + Send {
-        let quarantine = if request.shallow().is_empty() {
-            Ok(MemoryQuarantine::new(self.clone()))
-        } else {
-            Err(Error::new(ErrorKind::Refused, "shallow update not allowed"))
-        };
-        std::future::ready(quarantine)
+        std::future::ready(Ok(MemoryQuarantine::new(self.clone())))
     }
 }
