@@ -89,7 +89,7 @@ async fn fill(
     while let Some(frame) = body.next().await {
         let frame = frame?;
         match &frame {
-            PackFrame::Complete(complete) => return Ok(complete.clone()),
+            PackFrame::Complete(complete) => return Ok(*complete),
             PackFrame::Header(header) => total = u64::from(header.objects),
             PackFrame::Object(object) if object.is_end() => {
                 done = done.saturating_add(1);
