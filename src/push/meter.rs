@@ -1,5 +1,7 @@
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::push::Progress;
 
@@ -33,11 +35,14 @@ impl Meter {
 
     /// `done` of `total` are done. May be called from any thread, as often as one likes.
     pub fn update(&self, done: u64, total: u64) {
+        if self.progress.is_quiet() {
+            return;
+        }
         // Whoever finds the lock taken need not wait: somebody else is saying the same.
         let Ok(mut state) = self.state.try_lock() else { return };
         state.last = (done, total);
         let now = Instant::now();
-        if self.progress.is_quiet() || now < state.next {
+        if now < state.next {
             return;
         }
         state.next = now + PAUSE;

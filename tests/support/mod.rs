@@ -5,6 +5,7 @@
 
 pub mod fast_import;
 pub mod git;
+pub mod host;
 pub mod io;
 pub mod memory;
 pub mod pack;

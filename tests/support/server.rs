@@ -57,9 +57,16 @@ impl Daemon {
     /// A daemon on a free port that makes repositories as they are pushed to.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with("sha1")
+    }
+
+    /// The same, for repositories of this object format.
+    #[track_caller]
+    pub fn start_with(object_format: &str) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(example("git_daemon"));
         command.arg("--root").arg(root.path()).args(["--auto-init", "--listen", "127.0.0.1:0"]);
+        command.args(["--object-format", object_format]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the daemon starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let ready = lines.next().expect("a line that says where it listens").expect("a line of text");
