@@ -33,6 +33,7 @@ pub fn example(name: &str) -> PathBuf {
         ("memory", cfg!(feature = "memory")),
         ("bare-repository", cfg!(feature = "bare-repository")),
         ("collision-detection", cfg!(feature = "collision-detection")),
+        ("http", cfg!(feature = "http")),
         ("sha256", cfg!(feature = "sha256")),
     ];
     let features: Vec<_> = features.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name).collect();
