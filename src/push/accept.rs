@@ -61,7 +61,10 @@ pub(crate) fn take_head_item(
 ) -> ControlFlow<Result<bool, Error>> {
     match item {
         None => ControlFlow::Break(Ok(false)),
-        Some(Ok(Frame::Flush)) => ControlFlow::Break(Ok(!request.commands().is_empty())),
+        Some(Ok(Frame::Flush)) => {
+            request.judge_signed_options();
+            ControlFlow::Break(Ok(!request.commands().is_empty()))
+        }
         // The codec gives no other frame before the flush-pkt, so whatever comes belongs to the head.
         Some(Ok(frame)) => {
             request.extend(frame);
