@@ -28,6 +28,7 @@ mod pack;
 mod progress;
 mod request;
 
+pub(crate) use accept::take_head_item;
 pub use accept::{accept, read_head};
 pub use extensions::Extensions;
 pub use meter::Meter;

@@ -40,6 +40,7 @@ pub fn example(name: &str) -> PathBuf {
         ("memory", cfg!(feature = "memory")),
         ("bare-repository", cfg!(feature = "bare-repository")),
         ("collision-detection", cfg!(feature = "collision-detection")),
+        ("http", cfg!(feature = "http")),
         ("sha256", cfg!(feature = "sha256")),
         ("sirocco", cfg!(feature = "sirocco")),
     ];
