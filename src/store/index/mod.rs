@@ -37,6 +37,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "_fuzzing")]
+pub use delta::fuzzed as fuzzed_delta;
 pub(crate) use lookup::Index;
 pub(crate) use options::IndexOptions;
 pub use options::PackLimits;
