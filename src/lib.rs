@@ -50,6 +50,7 @@
 //! | [`push`] | one push as a request: `Push<B>`, a known head and a streaming body |
 //! | [`checksum`] | the layer that verifies a pack, and finds the end of an opaque one |
 //! | [`limit`] | the layer that bounds what a push brings |
+//! | [`fsck`] | the rules that objects must keep, without I/O |
 //! | [`store`] | where pushes land: the contract, and the stores |
 //! | [`receive`] | the service at the bottom of the stack |
 //! | [`serve`] | from a connection to a report, and how connections end |
@@ -96,9 +97,12 @@ mod error;
 #[cfg(feature = "_fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod git_config;
 
+pub mod certificate;
 pub mod checksum;
 pub mod codec;
+pub mod fsck;
 pub mod limit;
 pub mod proto;
 pub mod push;
@@ -108,3 +112,10 @@ pub mod store;
 pub mod transport;
 
 pub use error::{BoxError, Error, ErrorKind};
+
+/// For `benches/`, not for users: no promise holds for what is in it.
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::store::index::index_pack;
+}

@@ -34,6 +34,7 @@ pub fn example(name: &str) -> PathBuf {
         ("bare-repository", cfg!(feature = "bare-repository")),
         ("collision-detection", cfg!(feature = "collision-detection")),
         ("sha256", cfg!(feature = "sha256")),
+        ("sirocco", cfg!(feature = "sirocco")),
     ];
     let features: Vec<_> = features.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name).collect();
     let mut cargo = Command::new(env!("CARGO"));

@@ -29,8 +29,10 @@ pub(crate) enum Operation<'a> {
     Sync(&'a Path),
     SyncDir(&'a Path),
     Rename { from: &'a Path, to: &'a Path },
+    ReadOnly(&'a Path),
     Remove(&'a Path),
     RemoveDir(&'a Path),
+    RemoveAll(&'a Path),
 }
 
 /// Sees every operation before it happens; an error takes its place.
@@ -125,6 +127,14 @@ impl Fs {
         std::fs::rename(from, to)
     }
 
+    /// Takes the right to write to a file away from everybody.
+    pub(crate) fn read_only(&self, path: &Path) -> io::Result<()> {
+        announce!(self, ReadOnly(path));
+        let mut permissions = std::fs::metadata(path)?.permissions();
+        permissions.set_readonly(true);
+        std::fs::set_permissions(path, permissions)
+    }
+
     /// Removes a file.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         announce!(self, Remove(path));
@@ -135,6 +145,12 @@ impl Fs {
     pub(crate) fn remove_dir(&self, path: &Path) -> io::Result<()> {
         announce!(self, RemoveDir(path));
         std::fs::remove_dir(path)
+    }
+
+    /// Removes a directory and all that is in it.
+    pub(crate) fn remove_all(&self, path: &Path) -> io::Result<()> {
+        announce!(self, RemoveAll(path));
+        std::fs::remove_dir_all(path)
     }
 }
 
@@ -167,6 +183,12 @@ impl File {
     pub(crate) fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         announce!(self.origin.fs, Write { path: &self.origin.path, offset, data });
         std::os::unix::fs::FileExt::write_all_at(&self.file, data, offset)
+    }
+
+    /// Tells other processes that the owner of this file lives: the lock (`flock`) goes with the file's last handle,
+    /// however the process ends. False if another has it, or if the file system has no locks.
+    pub(crate) fn try_lock(&self) -> bool {
+        self.file.try_lock().is_ok()
     }
 
     /// Makes the file's bytes durable; the entry in its directory needs a [`Fs::sync_dir`].

@@ -1,18 +1,19 @@
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::connectivity::{Check, Links};
 use super::incoming::{Brought, Targets};
+use super::known;
+use super::migrate::{Migrated, pack_name};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use super::{Repository, known};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
 
@@ -21,8 +22,7 @@ use crate::{Error, ErrorKind};
 /// 1. [`seal`](Self::seal): the pack is indexed, completed, and with its indexes made durable, all in quarantine;
 /// 2. [`check_connectivity`](Self::check_connectivity): what the new refs need is checked to be there; here a policy may
 ///    look at the push;
-/// 3. [`land`](Self::land): pack and reverse index are renamed into `objects/pack`, then the index, which is what makes
-///    git see a pack; that directory is made durable;
+/// 3. [`land`](Self::land): the pack is [migrated](Migrated) into `objects/pack`, durably, and kept there;
 /// 4. the refs move.
 ///
 /// Until step 3 nobody but us sees anything. A crash between 3 and 4 leaves objects that no ref needs, which `git gc`
@@ -40,9 +40,9 @@ pub(super) struct Sealed {
     links: Links,
     /// The bases that a thin pack was completed with.
     completed_with: HashSet<ObjectId>,
-    /// `pack-<checksum>`, without an ending.
-    name: String,
-    directory: QuarantineDirectory,
+    /// The name that the pack will have, without an ending.
+    pub(super) name: String,
+    pub(super) directory: QuarantineDirectory,
 }
 
 impl Sealed {
@@ -75,13 +75,14 @@ impl Landing {
             return Ok(request.report());
         }
         self.go_on()?;
-        if let Some(sealed) = sealed {
-            migrate(&self.store.repository, sealed)
-                .map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
-        }
+        let migrated = sealed.map(|sealed| Migrated::new(&self.store.repository, sealed)).transpose();
+        let migrated =
+            migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
         let brought = sealed.map(Sealed::brought);
         let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
         self.move_refs(&mut request, &targets);
+        // From here on the refs keep the pack.
+        drop(migrated);
         Ok(request.report())
     }
 
@@ -99,10 +100,11 @@ impl Landing {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, links, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, examination, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let mut index = indexer.resolve(&pack, odb, &links, self.store.settings.threads, |done, total| {
+        let visit = (&links, &examination);
+        let mut index = indexer.resolve(&pack, odb, &visit, self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
@@ -113,7 +115,14 @@ impl Landing {
             return Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")));
         }
         known::compare(&index, &pack, &completed_with, odb, || self.go_on())?;
-        let name = format!("pack-{checksum}");
+        examination.finish(|id| {
+            self.go_on()?;
+            match index.reader(&pack, MAX_SPECIAL_FILE).read(id)? {
+                Some(object) => Ok(Some(object)),
+                None => odb.read(id, MAX_SPECIAL_FILE),
+            }
+        })?;
+        let name = pack_name(&checksum).map_err(cannot_write)?;
         let fs = self.store.repository.fs();
         let files = || -> io::Result<()> {
             let mut idx = fs.create_new(&directory.path.join("incoming.idx"))?;
@@ -200,27 +209,4 @@ impl Landing {
 fn committer() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     format!("receive-pack <receive-pack@localhost> {seconds} +0000")
-}
-
-/// Renames the pack and its indexes into place. A pack of this name that is there already is the same pack.
-fn migrate(repository: &Repository, sealed: &Sealed) -> io::Result<()> {
-    let fs = repository.fs();
-    let packs = repository.objects_dir().join("pack");
-    let target = |ending: &str| packs.join(format!("{}.{ending}", sealed.name));
-    if target("idx").exists() {
-        return Ok(());
-    }
-    for ending in ["pack", "rev", "idx"] {
-        let from = sealed.directory.path.join(format!("incoming.{ending}"));
-        read_only(&from)?;
-        fs.rename(&from, &target(ending))?;
-    }
-    fs.sync_dir(&packs)
-}
-
-/// Packs are never written again; git takes the right to away from their files.
-fn read_only(path: &Path) -> io::Result<()> {
-    let mut permissions = std::fs::metadata(path)?.permissions();
-    permissions.set_readonly(true);
-    std::fs::set_permissions(path, permissions)
 }

@@ -55,7 +55,7 @@ impl BareQuarantine {
 
     /// Makes the quarantine directory. Blocks.
     pub(super) fn new(store: BareRepository, progress: Progress) -> Result<Self, Error> {
-        let writer = PackWriter::create(&store)?;
+        let writer = PackWriter::create(&store, &progress)?;
         let mut quarantine = Self::without_pack(store, progress);
         quarantine.stage = Stage::Idle(Box::new(writer));
         Ok(quarantine)

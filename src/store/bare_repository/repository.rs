@@ -2,12 +2,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::config::Config;
 use super::fs::{Fs, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
 use super::shared::Shared;
 use super::{Odb, name};
 use crate::Error;
+use crate::git_config::Config;
 use crate::proto::ObjectFormat;
 
 /// A Git repository on disk (gitrepository-layout): where its parts are and what its configuration says.

@@ -165,6 +165,7 @@ fn failed(why: &str) -> Error {
 /// A delta makes the same whether its instructions come whole or in pieces, and what git's rules say.
 #[cfg(feature = "_fuzzing")]
 #[doc(hidden)]
+#[allow(clippy::arithmetic_side_effects, reason = "a fuzz target is a test")]
 pub fn fuzzed(bytes: &[u8]) {
     let Some((&[base_len, piece], delta)) = bytes.split_first_chunk() else { return };
     let base: Vec<u8> = (0..u32::from(base_len) * 3).map(|i| (i * 7) as u8).collect();

@@ -29,11 +29,6 @@ impl Claims {
     pub(super) fn new(groups: &Groups) -> Self {
         Self { claimed: vec![false; groups.heads.len()], open: groups.heads.len() }
     }
-
-    /// How many groups have no base yet.
-    pub(super) fn open(&self) -> usize {
-        self.open
-    }
 }
 
 impl Groups {

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::MemoryQuarantine;
+use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::Store;
+use crate::store::examine::Examine;
 use crate::store::index::{Bases, Index};
+use crate::store::{Scan, Store};
 use crate::{Error, ErrorKind};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
@@ -27,6 +29,7 @@ use crate::{Error, ErrorKind};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     format: ObjectFormat,
+    pub(super) examine: Examine,
     repository: Arc<Mutex<Repository>>,
 }
 
@@ -64,7 +67,24 @@ const MAX_OBJECT: u64 = 1 << 30;
 impl MemoryStore {
     /// An empty repository.
     pub fn new(format: ObjectFormat) -> Self {
-        Self { format, repository: Arc::default() }
+        Self { format, examine: Examine::default(), repository: Arc::default() }
+    }
+
+    /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks, as with
+    /// git, for histories that are imported break old rules more often than one would think.
+    #[must_use]
+    pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
+        self.examine.checks = checks.into();
+        self
+    }
+
+    /// Shows every object of a push to this, its deltas resolved. Default: to nobody. A clone of the store may have a
+    /// scan of its own: one for each push, if it is to know whose push it is.
+    #[must_use]
+    pub fn scan(mut self, scan: impl Scan) -> Self {
+        self.examine.scan = Some(Arc::new(scan));
+        self
     }
 
     /// The refs: full names and ids, sorted by name.
@@ -130,10 +150,10 @@ impl Store for MemoryStore {
     fn quarantine(
         &self,
         request: &UpdateRequest,
-        _: Progress,
+        progress: Progress,
     ) -> impl Future<Output = Result<MemoryQuarantine, Error>> + Send {
         let quarantine = if request.shallow().is_empty() {
-            Ok(MemoryQuarantine::new(self.clone()))
+            Ok(MemoryQuarantine::new(self.clone(), progress))
         } else {
             Err(Error::new(ErrorKind::Refused, "shallow update not allowed"))
         };
