@@ -26,10 +26,14 @@ struct State {
 const DELAY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
+fn later(now: Instant, by: Duration) -> Instant {
+    now.checked_add(by).unwrap_or(now)
+}
+
 impl Meter {
     /// A meter with this title.
     pub fn new(progress: &Progress, title: &'static str) -> Self {
-        let state = State { next: Instant::now() + DELAY, shown: false, last: (0, 0) };
+        let state = State { next: later(Instant::now(), DELAY), shown: false, last: (0, 0) };
         Self { progress: progress.clone(), title, state: Mutex::new(state) }
     }
 
@@ -45,7 +49,7 @@ impl Meter {
         if now < state.next {
             return;
         }
-        state.next = now + PAUSE;
+        state.next = later(now, PAUSE);
         state.shown |= self.progress.try_say(self.line(done, total, "\r"));
     }
 
