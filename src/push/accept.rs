@@ -45,7 +45,10 @@ where
     let result = loop {
         match framed.next().await {
             None => break Ok(false),
-            Some(Ok(Frame::Flush)) => break Ok(!request.commands().is_empty()),
+            Some(Ok(Frame::Flush)) => {
+                request.judge_signed_options();
+                break Ok(!request.commands().is_empty());
+            }
             // The codec gives no other frame before the flush-pkt, so whatever comes belongs to the head.
             Some(Ok(frame)) => drop(request.extend(frame)),
             Some(Err(error)) => break Err(error),

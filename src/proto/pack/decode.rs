@@ -32,6 +32,7 @@ pub(crate) struct PackDecoder {
     chunk_size: usize,
     max_objects: u32,
     max_object_size: u64,
+    expansion: Expansion,
     state: State,
     /// Entries that have not begun.
     entries_left: u32,
@@ -84,6 +85,7 @@ impl PackDecoder {
             chunk_size: chunk_size.max(1024),
             max_objects: limits.objects,
             max_object_size: limits.object_size,
+            expansion: Expansion::new(limits),
             state: State::Header,
             entries_left: 0,
             offset: 0,
@@ -111,10 +113,17 @@ impl PackDecoder {
                     }
                     #[cfg(feature = "sirocco")]
                     if let Some(object) = self.whole(src) {
+                        self.expansion.add(&object, self.offset)?;
                         return Ok(Some(PackFrame::Object(object)));
                     }
                 }
-                State::Body(body) => return self.body(body, src),
+                State::Body(body) => {
+                    let frame = self.body(body, src)?;
+                    if let Some(PackFrame::Object(object)) = &frame {
+                        self.expansion.add(object, self.offset)?;
+                    }
+                    return Ok(frame);
+                }
                 State::Trailer => return Ok(self.trailer(src).map(PackFrame::Complete)),
                 State::Done => return Ok(None),
             }
@@ -143,6 +152,7 @@ impl PackDecoder {
             let text = format!("object of {} bytes exceeds the limit of {}", entry.size, self.max_object_size);
             return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(entry.offset));
         }
+        self.expansion.judge(&entry)?;
         self.entries_left = self.entries_left.saturating_sub(1);
         self.inflater.reset();
         let wire = usize::from(entry.header_len);
@@ -286,6 +296,43 @@ impl PackDecoder {
         let len = len.min(src.len());
         self.offset = self.offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         src.split_to(len).freeze()
+    }
+}
+
+/// How much the pack has inflated to.
+#[derive(Debug)]
+struct Expansion {
+    inflated: u64,
+    max: u64,
+    ratio: u64,
+    floor: u64,
+}
+
+impl Expansion {
+    fn new(limits: &Limits) -> Self {
+        let Limits { inflated_bytes: max, expansion_ratio: ratio, expansion_floor: floor, .. } = *limits;
+        Self { inflated: 0, max, ratio, floor }
+    }
+
+    /// What an entry declares is judged before it is inflated.
+    fn judge(&self, entry: &Entry) -> Result<(), Error> {
+        if self.inflated.saturating_add(entry.size) > self.max {
+            let text = format!("pack inflates to more than the limit of {} bytes", self.max);
+            return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(entry.offset));
+        }
+        Ok(())
+    }
+
+    /// Counts a chunk, after which the pack is `pack_len` bytes long.
+    fn add(&mut self, object: &PackObject, pack_len: u64) -> Result<(), Error> {
+        self.inflated = self.inflated.saturating_add(u64::try_from(object.data.len()).unwrap_or(u64::MAX));
+        let most = pack_len.saturating_mul(self.ratio).saturating_add(self.floor);
+        if self.inflated > most {
+            let Self { ratio, floor, .. } = self;
+            let text = format!("pack inflates to more than {floor} bytes and the limit of {ratio} times its length");
+            return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(object.entry.offset));
+        }
+        Ok(())
     }
 }
 

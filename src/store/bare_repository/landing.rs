@@ -1,27 +1,28 @@
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Repository;
 use super::connectivity::{Check, Links};
 use super::incoming::{Brought, Targets};
+use super::known;
+use super::migrate::{Migrated, pack_name};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use crate::proto::{Command, Complete, ObjectId, Report};
+use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
 ///
-/// 1. the pack is indexed, completed, and with its indexes made durable, all in quarantine;
-/// 2. what the new refs need is checked to be there;
-/// 3. pack and reverse index are renamed into `objects/pack`, then the index, which is what makes git see a pack; that
-///    directory is made durable;
+/// 1. [`seal`](Self::seal): the pack is indexed, completed, and with its indexes made durable, all in quarantine;
+/// 2. [`check_connectivity`](Self::check_connectivity): what the new refs need is checked to be there; here a policy may
+///    look at the push;
+/// 3. [`land`](Self::land): the pack is [migrated](Migrated) into `objects/pack`, durably, and kept there;
 /// 4. the refs move.
 ///
 /// Until step 3 nobody but us sees anything. A crash between 3 and 4 leaves objects that no ref needs, which `git gc`
@@ -33,20 +34,26 @@ pub(super) struct Landing {
 }
 
 /// A pack that is ready to be renamed into place.
-struct Sealed {
+pub(super) struct Sealed {
     pack: super::fs::File,
     index: Index,
     links: Links,
     /// The bases that a thin pack was completed with.
     completed_with: HashSet<ObjectId>,
-    /// `pack-<checksum>`, without an ending.
-    name: String,
-    directory: QuarantineDirectory,
+    /// The name that the pack will have, without an ending.
+    pub(super) name: String,
+    pub(super) directory: QuarantineDirectory,
 }
 
 impl Sealed {
-    fn brought(&self) -> Brought<'_> {
+    /// The objects that the push brought, to be read.
+    pub(super) fn brought(&self) -> Brought<'_> {
         Brought { index: &self.index, pack: &self.pack, completed_with: &self.completed_with }
+    }
+
+    /// The ids of the objects that the push brought.
+    pub(super) fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
+        self.index.distinct_objects().filter(|(id, _)| !self.completed_with.contains(id))
     }
 }
 
@@ -60,31 +67,22 @@ impl Landing {
         Arc::clone(&self.cancelled)
     }
 
-    /// Lands the push; says what became of each ref. Blocks.
-    pub(super) fn land(
-        &self,
-        writer: Option<PackWriter>,
-        mut request: UpdateRequest,
-        complete: &Complete,
-    ) -> Result<Report, Error> {
-        let sealed = match (writer, complete.checksum()) {
-            (Some(writer), Some(checksum)) => self.seal(writer, checksum)?,
-            _ => None,
-        };
+    /// Lands a sealed push; says what became of each ref. Blocks.
+    pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
         self.judge_current_branch(&mut request)?;
-        let brought = sealed.as_ref().map(Sealed::brought);
-        self.check_connectivity(&mut request, sealed.as_ref().map(|sealed| &sealed.links), brought.as_ref())?;
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
         }
         self.go_on()?;
-        if let Some(sealed) = &sealed {
-            migrate(&self.store.repository, sealed)
-                .map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
-        }
+        let migrated = sealed.map(|sealed| Migrated::new(&self.store.repository, sealed)).transpose();
+        let migrated =
+            migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
+        let brought = sealed.map(Sealed::brought);
         let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
         self.move_refs(&mut request, &targets);
+        // From here on the refs keep the pack.
+        drop(migrated);
         Ok(request.report())
     }
 
@@ -96,21 +94,35 @@ impl Landing {
     }
 
     /// Indexes the pack and makes it durable; `None` if there is nothing in it, as for a new ref to a known commit.
-    fn seal(&self, mut writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
+    /// Blocks.
+    pub(super) fn seal(&self, mut writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
         if writer.indexer.len() == 0 {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, links, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, examination, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let mut index = indexer.resolve(&pack, odb, &links, self.store.settings.threads, |done, total| {
+        let visit = (&links, &examination);
+        let mut index = indexer.resolve(&pack, odb, &visit, self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
         let completed_with = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
-        let name = format!("pack-{checksum}");
+        // Some that read a pack later would go in circles among objects that are made of each other's twins.
+        if let Some(id) = index.duplicate() {
+            return Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")));
+        }
+        known::compare(&index, &pack, &completed_with, odb, || self.go_on())?;
+        examination.finish(|id| {
+            self.go_on()?;
+            match index.reader(&pack, MAX_SPECIAL_FILE).read(id)? {
+                Some(object) => Ok(Some(object)),
+                None => odb.read(id, MAX_SPECIAL_FILE),
+            }
+        })?;
+        let name = pack_name(&checksum).map_err(cannot_write)?;
         let fs = self.store.repository.fs();
         let files = || -> io::Result<()> {
             let mut idx = fs.create_new(&directory.path.join("incoming.idx"))?;
@@ -130,7 +142,7 @@ impl Landing {
         let Some(current) = self.store.repository.refs().head()? else { return Ok(()) };
         let bare = self.store.repository.is_bare();
         let deny_delete = self.store.settings.deny_delete_current;
-        request.refuse_where(|command| match &command.name[..] == current {
+        request.refuse_where(|command| match command.name[..] == current {
             true if command.is_delete() && deny_delete => Some("deletion of the current branch prohibited"),
             true if !bare => Some("branch is currently checked out"),
             _ => None,
@@ -138,13 +150,10 @@ impl Landing {
         Ok(())
     }
 
-    /// Refuses the refs that need what is not there.
-    fn check_connectivity(
-        &self,
-        request: &mut UpdateRequest,
-        links: Option<&Links>,
-        brought: Option<&Brought<'_>>,
-    ) -> Result<(), Error> {
+    /// Refuses the refs that need what is not there. Blocks.
+    pub(super) fn check_connectivity(&self, request: &mut UpdateRequest, sealed: Option<&Sealed>) -> Result<(), Error> {
+        // Packs that `git gc` has removed may still be open, and must not count.
+        self.store.odb.renew()?;
         let (places, commands): (Vec<usize>, Vec<&Command>) =
             request.open().filter(|(_, command)| !command.is_delete()).unzip();
         if commands.is_empty() {
@@ -154,15 +163,16 @@ impl Landing {
         let news: Vec<ObjectId> = commands.iter().map(|command| command.new).collect();
         let olds: Vec<ObjectId> = commands.iter().map(|command| command.old).filter(|old| !old.is_zero()).collect();
         let trusted: Vec<ObjectId> = repository.refs().list(b"refs/")?.into_iter().map(|listed| listed.id).collect();
+        let brought = sealed.map(Sealed::brought);
         let check = Check {
-            pack: brought.map_or(&(), |brought| brought),
-            brought: brought.map_or(&(), |brought| brought),
+            pack: brought.as_ref().map_or(&(), |brought| brought),
+            brought: brought.as_ref().map_or(&(), |brought| brought),
             repository: &*self.store.odb,
             trusted: &trusted,
             olds: &olds,
         };
         let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
-        let found = check.run(links.unwrap_or(&none), &news)?;
+        let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
         let reason = match request.shallow().is_empty() {
             true => "missing necessary objects",
             false => "shallow update not allowed",
@@ -199,27 +209,4 @@ impl Landing {
 fn committer() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     format!("receive-pack <receive-pack@localhost> {seconds} +0000")
-}
-
-/// Renames the pack and its indexes into place. A pack of this name that is there already is the same pack.
-fn migrate(repository: &Repository, sealed: &Sealed) -> io::Result<()> {
-    let fs = repository.fs();
-    let packs = repository.objects_dir().join("pack");
-    let target = |ending: &str| packs.join(format!("{}.{ending}", sealed.name));
-    if target("idx").exists() {
-        return Ok(());
-    }
-    for ending in ["pack", "rev", "idx"] {
-        let from = sealed.directory.path.join(format!("incoming.{ending}"));
-        read_only(&from)?;
-        fs.rename(&from, &target(ending))?;
-    }
-    fs.sync_dir(&packs)
-}
-
-/// Packs are never written again; git takes the right to away from their files.
-fn read_only(path: &Path) -> io::Result<()> {
-    let mut permissions = std::fs::metadata(path)?.permissions();
-    permissions.set_readonly(true);
-    std::fs::set_permissions(path, permissions)
 }

@@ -1,10 +1,11 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
-mod config;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
+mod known;
 mod landing;
+mod migrate;
 mod objects;
 mod odb;
 mod quarantine;
@@ -12,8 +13,11 @@ mod refs;
 mod repository;
 mod shared;
 mod store;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use objects::Objects;

@@ -7,10 +7,12 @@ use std::thread;
 use bytes::Bytes;
 
 use super::quarantine::BareQuarantine;
-use super::{Odb, Repository};
+use super::{Odb, Repository, sweep};
+use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::Store;
+use crate::store::examine::Examine;
+use crate::store::{PackLimits, Scan, Store};
 use crate::{Error, ErrorKind};
 
 /// A bare repository on disk, as stock git reads and writes it.
@@ -38,6 +40,7 @@ pub struct BareRepository {
     pub(super) repository: Arc<Repository>,
     pub(super) odb: Arc<Odb>,
     pub(super) settings: Settings,
+    pub(super) examine: Examine,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +48,16 @@ pub(super) struct Settings {
     pub(super) threads: NonZeroUsize,
     pub(super) detect_collisions: bool,
     pub(super) deny_delete_current: bool,
+    pub(super) limits: PackLimits,
 }
-
-/// The largest object of the repository that is read into memory, as the base of a thin pack: 512 MiB, above which git
-/// makes no deltas (`core.bigFileThreshold`).
-const MAX_OBJECT: u64 = 512 << 20;
 
 impl BareRepository {
     /// Opens a repository. Blocks on the disk for a moment.
+    ///
+    /// What pushes left behind that did not live to clean up is cleared away: quarantines of this crate whose process is
+    /// gone, and packs that they had not wholly put in place. Nothing of a living process is touched, nor anything of
+    /// git's. Locks stay: nobody can tell whether the owner of a lock is alive, and the ref that is locked is refused
+    /// until somebody removes it.
     ///
     /// # Errors
     ///
@@ -73,13 +78,15 @@ impl BareRepository {
     }
 
     fn new(repository: Repository) -> Result<Self, Error> {
-        let odb = repository.odb(MAX_OBJECT)?;
+        sweep::sweep(&repository);
+        let odb = repository.odb(u64::MAX)?;
         let settings = Settings {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             detect_collisions: true,
             deny_delete_current: true,
+            limits: PackLimits::default(),
         };
-        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings })
+        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine: Examine::default() })
     }
 
     /// How many threads resolve the deltas of one push. Default: one per processor; at least one.
@@ -102,6 +109,30 @@ impl BareRepository {
     #[must_use]
     pub fn deny_delete_current(mut self, deny: bool) -> Self {
         self.settings.deny_delete_current = deny;
+        self
+    }
+
+    /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks, as with
+    /// git, for histories that are imported break old rules more often than one would think.
+    #[must_use]
+    pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
+        self.examine.checks = checks.into();
+        self
+    }
+
+    /// Shows every object of a push to this, its deltas resolved. Default: to nobody. A clone of the store may have a
+    /// scan of its own: one for each push, if it is to know whose push it is.
+    #[must_use]
+    pub fn scan(mut self, scan: impl Scan) -> Self {
+        self.examine.scan = Some(Arc::new(scan));
+        self
+    }
+
+    /// What resolving the deltas of one push may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: PackLimits) -> Self {
+        self.settings.limits = limits;
         self
     }
 

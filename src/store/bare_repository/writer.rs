@@ -6,6 +6,8 @@ use super::fs::{File, Fs, unique_suffix};
 use super::store::BareRepository;
 use crate::Error;
 use crate::proto::PackFrame;
+use crate::push::Progress;
+use crate::store::examine::Examination;
 use crate::store::index::{IndexOptions, Indexer, Visit as _, Worker as _};
 
 /// The blocking half of a quarantine: the directory, the pack that grows in it, and what is known of its entries.
@@ -13,6 +15,7 @@ pub(super) struct PackWriter {
     pub(super) pack: File,
     pub(super) indexer: Indexer,
     pub(super) links: Links,
+    pub(super) examination: Examination,
     /// Small entries on their way to the file.
     buffer: Vec<u8>,
     /// The last field, so that the files in it are closed when it is removed.
@@ -24,7 +27,7 @@ const BUFFER: usize = 256 << 10;
 
 impl PackWriter {
     /// Makes the quarantine directory, and the pack in it.
-    pub(super) fn create(store: &BareRepository) -> Result<Self, Error> {
+    pub(super) fn create(store: &BareRepository, progress: &Progress) -> Result<Self, Error> {
         let repository = &store.repository;
         let objects = repository.objects_dir();
         let create = || -> io::Result<_> {
@@ -35,14 +38,18 @@ impl PackWriter {
         let (directory, pack) = create().map_err(cannot_write)?;
         let mut options = IndexOptions::new(repository.object_format());
         options.detect_collisions = store.settings.detect_collisions;
+        options.limits = store.settings.limits;
         options.spool = Some(directory.path.clone());
         let links = Links::new(repository.object_format(), repository.fs(), directory.path.join("links"));
-        Ok(Self { pack, indexer: Indexer::new(options), links, buffer: Vec::with_capacity(BUFFER), directory })
+        let examination = Examination::new(store.examine.clone(), progress.clone());
+        let buffer = Vec::with_capacity(BUFFER);
+        Ok(Self { pack, indexer: Indexer::new(options), links, examination, buffer, directory })
     }
 
     /// Hashes and writes some frames.
     pub(super) fn write(&mut self, frames: Vec<PackFrame>) -> Result<(), Error> {
-        let mut worker = self.links.worker();
+        let visit = (&self.links, &self.examination);
+        let mut worker = visit.worker();
         for frame in frames {
             match frame {
                 PackFrame::Header(header) => append(&mut self.pack, &mut self.buffer, &header.wire())?,
@@ -89,25 +96,40 @@ pub(super) fn cannot_write(error: io::Error) -> Error {
 /// process die. Dropping it removes it and all that is in it.
 pub(super) struct QuarantineDirectory {
     pub(super) path: PathBuf,
+    fs: Fs,
+    /// Locked as long as we live; see [`sweep`](super::sweep).
+    _owner: Option<File>,
 }
+
+/// The file in a quarantine whose lock says that the owner lives.
+pub(super) const OWNER: &str = "owner";
 
 impl QuarantineDirectory {
     fn create(fs: &Fs, objects: &Path) -> io::Result<Self> {
         let mut attempts = 0;
-        loop {
+        let path = loop {
             let path = objects.join(format!("tmp_objdir-incoming-{}", unique_suffix()));
             match fs.create_private_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => break path,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts < 10 => attempts += 1,
                 Err(error) => return Err(error),
             }
+        };
+        let mut directory = Self { path, fs: fs.clone(), _owner: None };
+        // It gets its name when it is locked: whoever finds it without a lock knows that its owner is dead.
+        let unlocked = directory.path.join("owner.new");
+        let owner = fs.create_new(&unlocked)?;
+        if owner.try_lock() {
+            fs.rename(&unlocked, &directory.path.join(OWNER))?;
+            directory._owner = Some(owner);
         }
+        Ok(directory)
     }
 }
 
 impl Drop for QuarantineDirectory {
     fn drop(&mut self) {
         // Nobody is left to hear of an error; `git prune` clears away what stays.
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = self.fs.remove_all(&self.path);
     }
 }

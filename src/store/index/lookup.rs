@@ -70,6 +70,7 @@ impl Index {
     }
 
     /// The length of the pack, its trailer included.
+    #[cfg(test)]
     pub(crate) fn pack_len(&self) -> u64 {
         self.table.end.saturating_add(self.table.format.len() as u64)
     }
@@ -83,6 +84,12 @@ impl Index {
     /// The ids of all objects in their order, each with what it is.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
         self.order.iter().filter_map(|&entry| Some((self.table.id(entry), self.table.kind(entry)?.object()?)))
+    }
+
+    /// As [`objects`](Self::objects), but one that the pack holds twice is there once.
+    pub(crate) fn distinct_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
+        let mut last = None;
+        self.objects().filter(move |(id, _)| last.replace(*id) != Some(*id))
     }
 
     /// What the object with this id is, if the pack holds it.

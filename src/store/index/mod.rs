@@ -15,13 +15,12 @@
 //! A walk keeps the objects that still have deltas to be applied to them. It leaves the heaviest child of each object
 //! for the end and lets go of the object before it goes down there, so what is alive at one moment grows with the
 //! logarithm of the tree and not with its depth: no cache, and no base is ever inflated twice. Objects over
-//! [`IndexLimits::in_memory`] go through a temporary file.
+//! [`PackLimits::in_memory`] go through a temporary file.
 
 mod content;
 mod delta;
 mod files;
 mod groups;
-mod head;
 mod lookup;
 mod options;
 mod read;
@@ -40,8 +39,8 @@ mod write;
 mod tests;
 
 pub(crate) use lookup::Index;
-pub(crate) use options::{IndexLimits, IndexOptions};
-pub(crate) use read::ObjectReader;
+pub(crate) use options::IndexOptions;
+pub use options::PackLimits;
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
 pub(crate) use thin::{PackFile, complete_thin};
 #[cfg(feature = "_bench")]

@@ -70,9 +70,14 @@ impl Refs {
                 // Without the file the ref is only packed: it has its value, durably.
                 let _ = lock.commit();
             }
+            touched.above(&self.git_dir, &plan.name);
             outcomes.done(&plan);
         }
         drop(packed_lock);
+        // The refs are durable. This is for the locks: those that were in a directory when it was synced would be there
+        // again after a crash, and nobody's.
+        touched.parent_of(&self.packed_path());
+        let _ = touched.sync(&self.fs);
     }
 
     /// Steps 1 to 3.

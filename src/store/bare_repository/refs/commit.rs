@@ -21,9 +21,8 @@ impl Refs {
     ) {
         let mut moved = Vec::with_capacity(prepared.len());
         for Prepared { plan, locked: Locked { lock, moves, .. } } in prepared {
-            let path = self.path(&plan.name);
             let done = if moves {
-                touched.parent_of(&path);
+                touched.above(&self.git_dir, &plan.name);
                 self.log(reflog, &plan.name, &plan.through, &plan.old, &plan.new).and_then(|()| lock.commit())
             } else {
                 Ok(())
@@ -67,6 +66,7 @@ impl Refs {
             let changes: Changes = names.map(|name| (name.clone(), None)).collect();
             if !changes.is_empty() {
                 self.write_packed(&packed.rewrite(&changes))?;
+                touched.parent_of(&self.packed_path());
             }
             Ok(lock)
         });
@@ -88,19 +88,18 @@ impl Refs {
                     outcomes.refuse(&plan, Refusal::io(&plan.name, error));
                 }
                 _ => {
-                    if is_loose {
-                        touched.parent_of(&path);
-                    }
+                    touched.above(&self.git_dir, &plan.name);
                     reflog::remove(&self.fs, &self.git_dir, &plan.name);
-                    deleted.push((plan, lock));
+                    // It removes directories that are empty as well.
+                    drop(lock);
+                    deleted.push(plan);
                 }
             }
         }
         drop(packed_lock);
+        // When no lock is left in the directories: after a crash it would be there again, and nobody's.
         let synced = touched.sync(&self.fs).map_err(|error| Error::store("a directory cannot be synced", error));
-        for (plan, lock) in deleted {
-            // Only now: it removes directories that are empty, and one that is gone cannot be synced.
-            drop(lock);
+        for plan in deleted {
             match &synced {
                 Ok(()) => outcomes.done(&plan),
                 Err(error) => outcomes.refuse(&plan, Refusal::io(&plan.name, error.clone())),

@@ -121,6 +121,15 @@ impl Touched {
         }
     }
 
+    /// Remembers the directories that lead to a ref. Another push may have made them a moment ago and not be done yet:
+    /// then a crash could take them, and what we put into them.
+    pub(crate) fn above(&mut self, git_dir: &Path, name: &[u8]) {
+        if !name.starts_with(b"refs/heads/") && !name.starts_with(b"refs/tags/") {
+            self.0.insert(git_dir.join("refs"));
+        }
+        self.0.extend(name::prefixes(name).map(|prefix| name::path_below(git_dir, prefix)));
+    }
+
     /// Makes them durable, and forgets them.
     pub(crate) fn sync(&mut self, fs: &Fs) -> io::Result<()> {
         for dir in std::mem::take(&mut self.0) {
