@@ -56,7 +56,7 @@ impl Server {
         let mut command = Command::new(Path::new(&programs).join("git-daemon"));
         command.env_clear().envs(clean.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.args(["--reuseaddr", "--export-all", "--enable=receive-pack", "--listen=127.0.0.1"]);
-        command.arg(format!("--port={port}")).arg("--base-path").arg(root.path());
+        command.arg(format!("--port={port}")).arg(format!("--base-path={}", root.path().display()));
         let start = Instant::now();
         let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("git daemon starts");
         let address = format!("127.0.0.1:{port}");
