@@ -49,6 +49,7 @@
 //! | [`proto`] | the protocol without I/O: bytes to frames and back, for those with their own loop |
 //! | [`codec`] | `proto` as a tokio-util `Decoder` and `Encoder` |
 //! | [`push`] | one push as a request: `Push<B>`, a known head and a streaming body |
+//! | [`certificate`] | signed pushes: nonces, and the layer that has certificates verified |
 //! | [`checksum`] | the layer that verifies a pack, and finds the end of an opaque one |
 //! | [`limit`] | the layer that bounds what a push brings |
 //! | [`inspect`] | the layer that has somebody look at each frame |
@@ -58,7 +59,7 @@
 //! | [`receive`] | the service at the bottom of the stack |
 //! | [`policy`] | a map: what is decided about a push, and where |
 //! | [`serve`] | from a connection to a report, and how connections end |
-//! | [`transport`] | the first lines of `git://` and SSH |
+//! | [`transport`] | the first lines of `git://` and SSH, and a service for smart HTTP |
 //!
 //! # What always holds
 //!
@@ -84,8 +85,10 @@
 //! |---|---|
 //! | `memory` | `MemoryStore`: for tests, and for gateways that look and forget |
 //! | `bare-repository` | `BareRepository`: a repository on disk that stock git reads; turns on `collision-detection` |
+//! | `http` | `HttpReceivePack`: a tower service for smart HTTP |
 //! | `collision-detection` | SHA-1 with detection of the known collision attacks |
 //! | `sha256` | repositories whose object format is SHA-256 |
+//! | `sirocco` | objects that have arrived whole are inflated with `sirocco`, which is faster than zlib-rs |
 //!
 //! # Rust versions
 //!
