@@ -72,6 +72,12 @@ impl Config {
         Some(value.as_deref().map_or(Cow::Borrowed(b"true"), Cow::Borrowed))
     }
 
+    /// All values of some variables that make one list together, in the order of the file.
+    pub(crate) fn all<'a>(&'a self, keys: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
+        let is_meant = |name: &[u8]| keys.iter().any(|key| key.as_bytes() == name);
+        self.variables.iter().filter(move |(name, _)| is_meant(name)).filter_map(|(_, value)| value.as_deref())
+    }
+
     /// A variable that is true or false: `Err` with the value if it is neither.
     #[cfg(feature = "bare-repository")]
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Vec<u8>> {

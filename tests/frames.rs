@@ -244,6 +244,14 @@ fn a_certificate_beside_commands_is_refused() {
     let mut src = BytesMut::from(&certificate[..]);
     let error = receive.decode(&mut src).unwrap_err();
     assert!(error.to_string().starts_with("more than 8 bytes of a push certificate"), "{error}");
+    // Nor does what the certificate held come out behind an error.
+    let mut few = config(Payload::Objects);
+    few.limits.ref_name_bytes = 3;
+    let mut receive = Receive::new(few);
+    let mut src = BytesMut::from(&certificate[..]);
+    let error = receive.decode(&mut src).unwrap_err().to_string();
+    assert_eq!(receive.decode(&mut src).unwrap_err().to_string(), error);
+    assert!(receive.is_done());
     let delim = [&pkt("push-cert")[..], b"0001"].concat();
     let error = frames(&delim, [], Payload::Objects).unwrap_err();
     assert!(error.to_string().starts_with("protocol error: got an unexpected packet"), "{error}");

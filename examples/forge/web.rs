@@ -53,7 +53,8 @@ pub(crate) async fn serve(
 
 async fn connection(stream: TcpStream, router: Router, stopping: impl Future<Output = ()>) -> Result<(), BoxError> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+    // Also the time between two requests: libgit2 compresses its pack before it begins the second.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(600));
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     let service = TowerToHyperService::new(router);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -5,8 +5,9 @@ use crate::proto::{ObjectFormat, ObjectId};
 
 /// The secret from which nonces are made (git's `receive.certNonceSeed`), so that none of them has to be kept.
 ///
-/// A nonce is `<seconds>-<HMAC of "<directory>:<seconds>">`, with HMAC-SHA-1, or HMAC-SHA-256 for a repository of that
-/// format: what git computes, so servers of both kinds can share a seed. Nobody who does not know the seed can make one;
+/// A nonce is `<seconds>-<HMAC>`, with HMAC-SHA-1, or HMAC-SHA-256 for a repository of that format, of the seed under
+/// the key `<directory>:<seconds>`: what git computes, which has the two the other way round than its documents say, so
+/// servers of both kinds can share a seed. Nobody who does not know the seed can make one;
 /// a signature over a nonce was made after it was issued.
 #[derive(Clone)]
 pub struct NonceSeed {
@@ -67,8 +68,8 @@ impl NonceSeed {
     /// assert!(nonce.starts_with("1700000000-"));
     /// ```
     pub fn issue(&self, directory: impl AsRef<[u8]>, seconds: u64, format: ObjectFormat) -> String {
-        let text = [directory.as_ref(), b":", seconds.to_string().as_bytes()].concat();
-        format!("{seconds}-{}", hmac(&self.seed, &text, format))
+        let key = [directory.as_ref(), b":", seconds.to_string().as_bytes()].concat();
+        format!("{seconds}-{}", hmac(&key, &self.seed, format))
     }
 
     /// Judges the nonce of a certificate.

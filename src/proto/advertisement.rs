@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::Error;
 use crate::proto::pkt_line::{encode_flush, encode_parts};
-use crate::proto::{Capabilities, ObjectFormat, ObjectId, default_capabilities};
+use crate::proto::{Capabilities, HiddenRefs, ObjectFormat, ObjectId, default_capabilities};
 
 /// What the server says first (gitprotocol-pack, "Reference Discovery"): its refs, and what it can do.
 ///
@@ -146,6 +146,13 @@ impl Advertisement {
     /// Leaves out the refs that `is_visible` says no to.
     pub fn retain_refs(&mut self, mut is_visible: impl FnMut(&[u8]) -> bool) {
         self.refs.retain(|(name, _)| is_visible(name));
+    }
+
+    /// Leaves out the refs that are hidden.
+    #[must_use]
+    pub fn without_hidden(mut self, hidden: &HiddenRefs) -> Self {
+        self.retain_refs(|name| !hidden.hides(name));
+        self
     }
 
     /// Appends the advertisement as pkt-lines, its flush-pkt included.

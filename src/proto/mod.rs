@@ -39,6 +39,7 @@ mod capability;
 mod certificate;
 mod command;
 mod frame;
+mod hidden_refs;
 mod limits;
 mod oid;
 mod pack;
@@ -54,6 +55,7 @@ pub use capability::{Capabilities, Negotiated, ReportVersion, default_capabiliti
 pub use certificate::{Certificate, MalformedCertificate};
 pub use command::{Command, is_valid_ref_name};
 pub use frame::{Frame, PackFrame};
+pub use hidden_refs::HiddenRefs;
 pub use limits::Limits;
 pub use oid::{ObjectFormat, ObjectId};
 #[cfg(any(feature = "_bench", all(feature = "_index", test)))]

@@ -203,6 +203,8 @@ impl Receive {
     fn latch(&mut self, result: Result<Option<Frame>, Error>) -> Result<Option<Frame>, Error> {
         if let Err(error) = &result {
             self.state = State::Failed(error.clone());
+            // What the same bytes gave before the error is not to come after it.
+            self.pending.clear();
         }
         result
     }
@@ -282,6 +284,15 @@ impl Receive {
             let text = "protocol error: got both push certificate and unsigned commands";
             return Err(self.protocol(text.to_owned()));
         }
+        self.counts.capability_bytes = self.counts.capability_bytes.saturating_add(capabilities.map_or(0, <[u8]>::len));
+        if self.counts.capability_bytes > self.config.limits.capability_bytes {
+            return Err(self.limit("bytes of capabilities", self.config.limits.capability_bytes));
+        }
+        let requested = capabilities.map(Capabilities::parse);
+        if let Some(requested) = &requested {
+            // First of all: an error in what stands before them is answered in the form that they ask for.
+            self.negotiate(requested)?;
+        }
         let command = if is_certificate {
             self.counts.signed = true;
             self.state = State::Certificate(BytesMut::new());
@@ -293,15 +304,7 @@ impl Receive {
             self.count(&command)?;
             Some(command)
         };
-        if let Some(text) = capabilities {
-            self.counts.capability_bytes = self.counts.capability_bytes.saturating_add(text.len());
-            if self.counts.capability_bytes > self.config.limits.capability_bytes {
-                return Err(self.limit("bytes of capabilities", self.config.limits.capability_bytes));
-            }
-            let requested = Capabilities::parse(text);
-            self.negotiate(&requested)?;
-            self.pending.push_back(Frame::Capabilities(requested));
-        }
+        self.pending.extend(requested.map(Frame::Capabilities));
         self.pending.extend(command.map(Frame::Command));
         Ok(())
     }
@@ -346,12 +349,11 @@ impl Receive {
 
     /// Capabilities behind a later command count too, as with git.
     fn negotiate(&mut self, requested: &Capabilities) -> Result<(), Error> {
+        self.negotiated.merge(&Negotiated::new(&self.config.advertised, requested));
         let wanted = requested.value("object-format").unwrap_or(self.config.format.name().as_bytes());
         if wanted != self.config.format.name().as_bytes() {
             return Err(self.protocol(format!("error: unsupported object format '{}'", wanted.escape_ascii())));
         }
-        let more = Negotiated::new(&self.config.advertised, requested);
-        self.negotiated.merge(&more);
         Ok(())
     }
 

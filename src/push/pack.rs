@@ -30,6 +30,8 @@ pub struct Pack<R> {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
+const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// How long the client may send nothing.
 struct Idle {
     limit: Duration,
@@ -107,7 +109,10 @@ fn or_idle(idle: &mut Option<Idle>, polled: Polled, cx: &mut Context<'_>) -> Pol
     }
     if !idle.running {
         idle.running = true;
-        idle.sleep.as_mut().reset(Instant::now() + idle.limit);
+        // A limit too far away for a clock is none for the next years.
+        let now = Instant::now();
+        let end = now.checked_add(idle.limit).or_else(|| now.checked_add(YEARS));
+        idle.sleep.as_mut().reset(end.unwrap_or(now));
     }
     ready!(idle.sleep.as_mut().poll(cx));
     let text = format!("the client sent nothing for {} seconds", idle.limit.as_secs());

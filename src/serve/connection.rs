@@ -126,15 +126,18 @@ impl Serve {
         self
     }
 
-    /// How long the client may take for the head, from the advertisement on. Default 60 seconds; git asks its user for
-    /// nothing in between, but may run a `pre-push` hook.
+    /// How long the client may take for the head, from its first byte on. Default 60 seconds.
+    ///
+    /// Before the first byte it may be as silent as [anywhere else](Self::idle_timeout): git runs a `pre-push` hook there,
+    /// and libgit2 compresses its whole pack before it says a word.
     pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head_timeout = timeout.into();
         self
     }
 
-    /// How long the client may send nothing that completes an object. Default 30 minutes: between its commands and its
-    /// pack a client compresses in silence, for minutes if the repository is large.
+    /// How long the client may send nothing that completes an object, or no first byte of the head. Default 30 minutes:
+    /// before its commands, or between them and its pack, a client compresses in silence, for minutes if the repository is
+    /// large.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self

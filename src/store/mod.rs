@@ -17,7 +17,6 @@ mod contract;
 mod examine;
 #[cfg(feature = "_index")]
 pub(crate) mod index;
-#[cfg(feature = "_index")]
 pub(crate) mod links;
 #[cfg(feature = "memory")]
 mod memory;

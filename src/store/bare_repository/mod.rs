@@ -1,5 +1,6 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
+mod alternates;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
@@ -11,6 +12,7 @@ mod odb;
 mod quarantine;
 mod refs;
 mod repository;
+mod shallow;
 mod shared;
 mod store;
 mod sweep;

@@ -7,9 +7,9 @@ use std::thread;
 use bytes::Bytes;
 
 use super::quarantine::BareQuarantine;
-use super::{Odb, Repository, sweep};
+use super::{Odb, Repository, alternates, shallow, sweep};
 use crate::fsck::Checks;
-use crate::proto::{Advertisement, ObjectFormat};
+use crate::proto::{Advertisement, HiddenRefs, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::examine::Examine;
 use crate::store::{PackLimits, Scan, Store};
@@ -41,6 +41,7 @@ pub struct BareRepository {
     pub(super) odb: Arc<Odb>,
     pub(super) settings: Settings,
     pub(super) examine: Examine,
+    pub(super) hidden: Arc<HiddenRefs>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +87,9 @@ impl BareRepository {
             deny_delete_current: true,
             limits: PackLimits::default(),
         };
-        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine: Examine::default() })
+        let hidden = Arc::new(repository.hidden_refs());
+        let examine = Examine::default();
+        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine, hidden })
     }
 
     /// How many threads resolve the deltas of one push. Default: one per processor; at least one.
@@ -136,6 +139,14 @@ impl BareRepository {
         self
     }
 
+    /// The refs that are hidden from those who push: not advertised, not to be moved, and what they reach counts as
+    /// unknown. Default: what the repository's own configuration says under `receive.hideRefs` and `transfer.hideRefs`.
+    #[must_use]
+    pub fn hide_refs(mut self, hidden: HiddenRefs) -> Self {
+        self.hidden = Arc::new(hidden);
+        self
+    }
+
     /// The object format of the repository.
     pub fn object_format(&self) -> ObjectFormat {
         self.repository.object_format()
@@ -158,11 +169,15 @@ impl Store for BareRepository {
     type Quarantine = BareQuarantine;
 
     async fn advertise(&self) -> Result<Advertisement, Error> {
-        let repository = Arc::clone(&self.repository);
+        let (repository, hidden) = (Arc::clone(&self.repository), Arc::clone(&self.hidden));
         blocking(move || {
             let refs = repository.refs().list(b"refs/")?;
             let refs = refs.into_iter().map(|listed| (Bytes::from(listed.name), listed.id));
-            Ok(Advertisement::new(repository.object_format()).with_refs(refs))
+            Ok(Advertisement::new(repository.object_format())
+                .with_refs(refs)
+                .without_hidden(&hidden)
+                .with_haves(alternates::tips(&repository))
+                .with_shallow(shallow::boundary(&repository)?))
         })
         .await
     }

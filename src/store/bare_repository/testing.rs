@@ -54,7 +54,11 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// An empty bare repository `bare.git` and beside it `work` to make objects with.
     pub(crate) fn new(format: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), format)
+    }
+
+    /// The same in this directory.
+    pub(crate) fn within(dir: TempDir, format: &str) -> Self {
         let option = format!("--object-format={format}");
         git(dir.path(), &["init", "-q", "--bare", "-b", "main", &option, "bare.git"]);
         git(dir.path(), &["init", "-q", "-b", "main", &option, "work"]);

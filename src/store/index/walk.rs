@@ -127,10 +127,8 @@ where
         self.in_memory = self.in_memory.saturating_sub(base.content.memory_taken());
         self.maker.recycle(base.content);
         self.waiting = self.waiting.min(self.path.len());
-        if self.waiting == 0 {
-            if let Some(room) = &mut self.waiting_room {
-                room.clear();
-            }
+        if let (0, Some(room)) = (self.waiting, &mut self.waiting_room) {
+            room.clear();
         }
     }
 

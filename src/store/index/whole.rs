@@ -19,7 +19,7 @@ const PIECE: usize = 256 << 10;
 struct NoBases;
 
 impl Bases for NoBases {
-    fn base(&self, _: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, _: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(None)
     }
 }

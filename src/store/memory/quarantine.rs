@@ -107,7 +107,11 @@ impl Quarantine for MemoryQuarantine {
 
     async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
         let Stage::Writing(incoming) = mem::replace(&mut self.stage, Stage::Lost) else { return Err(out_of_order()) };
-        let pack = incoming.seal(&self.store, complete.checksum())?;
+        let pack = incoming.seal(&self.store, complete.checksum()).map_err(|error| match error.kind() {
+            // The history of a shallow client may be cut off where ours is not.
+            ErrorKind::MissingObjects if !request.shallow().is_empty() => Error::refused("shallow update not allowed"),
+            _ => error,
+        })?;
         let repository = self.store.lock();
         request.refuse_where(|command| {
             let is_there = command.is_delete()
@@ -153,7 +157,14 @@ fn move_refs(repository: &mut Repository, request: &mut UpdateRequest) {
     for (index, command) in request.open() {
         let old = repository.refs.get(&command.name);
         if old.map_or(!command.old.is_zero(), |old| *old != command.old) {
-            refusals.push((index, "incorrect old value provided"));
+            refusals.push((
+                index,
+                match old {
+                    None => "reference does not exist",
+                    Some(_) if command.old.is_zero() => "reference already exists",
+                    Some(_) => "incorrect old value provided",
+                },
+            ));
         } else if !command.is_delete() {
             let is_branch = command.name.starts_with(b"refs/heads/");
             if is_branch && repository.kind_of(&command.new) != Some(ObjectKind::Commit) {

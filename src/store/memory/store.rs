@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::MemoryQuarantine;
+use crate::Error;
 use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::examine::Examine;
 use crate::store::index::{Bases, Index};
 use crate::store::{Scan, Store};
-use crate::{Error, ErrorKind};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
 ///
@@ -149,14 +149,9 @@ impl Store for MemoryStore {
 
     fn quarantine(
         &self,
-        request: &UpdateRequest,
+        _: &UpdateRequest,
         progress: Progress,
     ) -> impl Future<Output = Result<MemoryQuarantine, Error>> + Send {
-        let quarantine = if request.shallow().is_empty() {
-            Ok(MemoryQuarantine::new(self.clone(), progress))
-        } else {
-            Err(Error::new(ErrorKind::Refused, "shallow update not allowed"))
-        };
-        std::future::ready(quarantine)
+        std::future::ready(Ok(MemoryQuarantine::new(self.clone(), progress)))
     }
 }

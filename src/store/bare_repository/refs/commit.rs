@@ -1,6 +1,7 @@
 use std::io::{self, Write};
+use std::path::Path;
 
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::loose::Touched;
 use super::packed::Changes;
 use super::prepare::{Locked, Prepared, check_room};
@@ -74,7 +75,7 @@ impl Refs {
             Ok(lock) => lock,
             Err(error) => {
                 for Prepared { plan, .. } in gone {
-                    outcomes.refuse(&plan, packed_failed(&plan.name, &error));
+                    outcomes.refuse(&plan, packed_failed(&self.git_dir, &plan.name, &error));
                 }
                 return;
             }
@@ -167,13 +168,13 @@ pub(super) struct PackedLock {
 }
 
 /// Why a ref could not move that needs `packed-refs` to change.
-pub(super) fn packed_failed(name: &[u8], error: &Error) -> Refusal {
+pub(super) fn packed_failed(git_dir: &Path, name: &[u8], error: &Error) -> Refusal {
     let held = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<io::Error>())
         .is_some_and(|source| source.kind() == io::ErrorKind::AlreadyExists);
     let mut refusal = Refusal::io(name, error.clone());
     if held {
-        let why = "Unable to create 'packed-refs.lock': File exists.";
+        let why = lock::held(git_dir, b"packed-refs");
         refusal.text = Refusal::lock(Reason::Failed, name, why).text;
     }
     refusal

@@ -67,6 +67,21 @@ impl Lock {
     }
 }
 
+/// What the pusher reads of a lock that another holds. No push holds one for minutes, so the age of an old one says what
+/// is to be done; it is not for us to do it.
+pub(super) fn held(git_dir: &Path, name: &[u8]) -> String {
+    let modified =
+        std::fs::metadata(name::path_below(git_dir, &[name, b".lock"].concat())).and_then(|it| it.modified());
+    let age = modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+    let text = format!("Unable to create '{}.lock': File exists.", String::from_utf8_lossy(name));
+    let age = match age.as_secs() / 60 {
+        0..10 => return text,
+        minutes @ 10..120 => format!("{minutes} minutes"),
+        minutes => format!("{} hours", minutes / 60),
+    };
+    format!("{text} It is {age} old: if nobody is at work in the repository, its owner died, and it has to be removed.")
+}
+
 fn is_dir_in_the_way(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, IsADirectory};
     matches!(error.kind(), IsADirectory | DirectoryNotEmpty | AlreadyExists)

@@ -11,8 +11,8 @@
 //! - several locks are taken in the order of the names, `packed-refs.lock` after them.
 //!
 //! A lock file of a process that died stays where it is, as with git: nobody can tell whether its owner is alive, and
-//! stealing a lock of a living one loses updates. The ref is refused (`Unable to create … File exists`) until somebody
-//! removes the file. Our own are removed when they are dropped, also while a thread panics.
+//! stealing a lock of a living one loses updates. The ref is refused (`Unable to create … File exists`, with the age of
+//! the lock if it is minutes old) until somebody removes the file. Our own are removed when they are dropped, also while a thread panics.
 
 mod atomic;
 mod commit;

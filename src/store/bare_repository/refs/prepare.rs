@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::loose::{self, Loose, Touched};
 use super::refusal::lossy;
 use super::transaction::Plan;
@@ -129,11 +129,7 @@ pub(super) fn check_room(refs: &Refs, name: &[u8]) -> Result<(), Refusal> {
 fn cannot_lock(refs: &Refs, name: &[u8], error: io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            let mut refusal = Refusal::lock(
-                Reason::Failed,
-                name,
-                format_args!("Unable to create '{}.lock': File exists.", lossy(name)),
-            );
+            let mut refusal = Refusal::lock(Reason::Failed, name, lock::held(&refs.git_dir, name));
             refusal.source = Some(crate::Error::store(format!("'{}.lock' is held by another", lossy(name)), error));
             refusal
         }

@@ -2,6 +2,7 @@
 
 mod disk;
 mod faults;
+mod order;
 mod power;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let sandbox = Sandbox::new("sha1");
+        // In memory, where there is such a place: everything here is copied hundreds of times.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let sandbox = Sandbox::within(dir.unwrap(), "sha1");
         for (key, value) in [("receive.unpackLimit", "1"), ("core.fsync", "none"), ("gc.auto", "0")] {
             sandbox.in_bare(&["config", key, value]);
         }
@@ -115,9 +119,9 @@ impl World {
         output.stdout
     }
 
-    /// A push that makes one branch that nobody else minds.
+    /// A push that makes branches that nobody else minds, of objects that the others bring as well.
     fn next(&self) -> Push {
-        self.push(&self.before, false, &[("next", Some(3))])
+        self.push(&self.before, false, &[("next", Some(3)), ("next-but-one", Some(2))])
     }
 
     /// Pushes with every kind of ref in them.
@@ -239,9 +243,17 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// What git reads of all refs.
+#[track_caller]
 fn values(bare: &Path) -> Values {
-    let text = git(bare, &["for-each-ref", "--format=%(refname) %(objectname)"]);
-    text.lines().map(|line| line.split_once(' ').unwrap()).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+    try_values(bare).expect("git lists the refs")
+}
+
+/// The same; `None` if git cannot read them.
+fn try_values(bare: &Path) -> Option<Values> {
+    let output = try_git(bare, &["for-each-ref", "--format=%(refname) %(objectname)"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let pair = |line: &str| line.split_once(' ').map(|(name, id)| (name.to_owned(), id.to_owned()));
+    output.status.success().then(|| text.lines().filter_map(pair).collect())
 }
 
 /// git finds nothing wrong: each object that a ref needs is there, and is what its id says.

@@ -138,6 +138,41 @@ fn a_push_survives_the_loss_of_power_at_each_operation() {
     assert!(looked_at > 500, "{looked_at}");
 }
 
+/// Whether the test above can fail: without any one of these syncs it finds a loss.
+#[test]
+fn the_loss_of_each_sync_is_found() {
+    let world = World::new();
+    let syncs: [(&str, fn(&Recorded) -> bool); 6] = [
+        ("the pack", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.pack"))),
+        ("its index", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.idx"))),
+        ("the directory of packs", |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("objects/pack"))),
+        ("the directory of refs", |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("refs/heads"))),
+        ("the new values", |step| matches!(step, Recorded::Sync(path) if path.extension() == Some("lock".as_ref()))),
+        ("packed-refs", |step| matches!(step, Recorded::Sync(path) if path.ends_with("packed-refs.new"))),
+    ];
+    let place = world.sandbox.dir.path().join("crashed.git");
+    let (_, pushes) = world.shapes().swap_remove(1);
+    let push = &pushes[0];
+    for (what, is_lost) in syncs {
+        let bare = world.restore();
+        let mut disk = Disk::read(&bare);
+        let recorder = Arc::new(Recorder::default());
+        assert!(push.run(&bare, Some(recorder.clone())).is_ok());
+        let steps = recorder.0.lock().unwrap();
+        let count = steps.iter().filter(|step| is_lost(step)).count();
+        assert!(count > 0, "{what} is never synced");
+        for step in steps.iter().filter(|step| !is_lost(step)) {
+            disk.apply(step);
+        }
+        let found = crashes(&disk, 0, 0).into_iter().any(|crash| {
+            write_out(&without_quarantines(disk.crash(&mut { crash })), &place);
+            let git_minds = !try_git(&place, &["fsck", "--strict"]).status.success();
+            git_minds || try_values(&place) != Some(push.after.clone())
+        });
+        assert!(found, "{what}: nobody would miss the sync");
+    }
+}
+
 fn check(bare: &Path, push: &Push, reported: bool, context: &str) {
     assert_sound(bare, context);
     let now = values(bare);

@@ -1,0 +1,145 @@
+use std::io;
+use std::sync::Mutex;
+
+use super::super::fs::Operation;
+use super::disk::{Recorded, Recorder};
+use super::*;
+
+/// Does something once, before the first operation that is asked for.
+struct Meanwhile<F>(Mutex<Option<F>>, fn(&Operation<'_>) -> bool);
+
+impl<F: FnOnce() + Send> Hook for Meanwhile<F> {
+    fn before(&self, operation: &Operation<'_>) -> io::Result<()> {
+        if (self.1)(operation)
+            && let Some(act) = self.0.lock().unwrap().take()
+        {
+            act();
+        }
+        Ok(())
+    }
+}
+
+fn is_ref_lock(operation: &Operation<'_>) -> bool {
+    matches!(operation, Operation::CreateNew(path) if path.extension() == Some("lock".as_ref()))
+}
+
+/// Between the pack's arrival and the first lock no ref needs the objects: `git repack -ad` would drop them.
+#[test]
+fn git_repack_beside_a_push_does_not_take_its_pack() {
+    let world = World::new();
+    for (shape, pushes) in world.shapes() {
+        let [push] = &pushes[..] else { continue };
+        let bare = world.restore();
+        let place = bare.clone();
+        let repack = move || drop(git(&place, &["repack", "-adq"]));
+        let said = push.run(&bare, Some(Arc::new(Meanwhile(Mutex::new(Some(repack)), is_ref_lock))));
+        assert!(said.is_ok() && values(&bare) == push.after, "{shape}: {said:?}");
+        assert_sound(&bare, shape);
+        assert_eq!(leftovers(&bare), [] as [PathBuf; 0], "{shape}");
+        // When it is done its pack is like any other.
+        git(&bare, &["repack", "-adq"]);
+        assert_eq!(packs(&bare), 1, "{shape}");
+        assert_sound(&bare, shape);
+    }
+}
+
+/// A `git repack -ad` that saw a pack of this content removes it by its name when it is done: ours must have another.
+#[test]
+fn the_same_pack_is_another_file_each_time() {
+    let world = World::new();
+    let bare = world.restore();
+    let before = packs(&bare);
+    assert!(world.next().run(&bare, None).is_ok());
+    git(&bare, &["update-ref", "-d", "refs/heads/next"]);
+    assert!(world.next().run(&bare, None).is_ok());
+    assert_eq!(packs(&bare), before + 2);
+    assert_sound(&bare, "two packs of the same content");
+}
+
+fn packs(bare: &Path) -> usize {
+    let entries = std::fs::read_dir(bare.join("objects/pack")).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().path().extension() == Some("pack".as_ref())).count()
+}
+
+/// The directory of another new ref may have been made a moment ago by a push that has not synced it yet.
+#[test]
+fn the_directories_above_a_ref_are_made_durable_also_if_they_were_there() {
+    let world = World::new();
+    let bare = world.restore();
+    let recorder = Arc::new(Recorder::default());
+    let push = world.push(&world.before, false, &[("d/new", Some(2))]);
+    assert!(push.run(&bare, Some(recorder.clone())).is_ok());
+    let steps = recorder.0.lock().unwrap();
+    let renamed = steps.iter().position(|step| matches!(step, Recorded::Rename(_, to) if to.ends_with("d/new")));
+    for dir in ["refs/heads", "refs/heads/d"] {
+        let synced = |step: &Recorded| matches!(step, Recorded::SyncDir(path) if *path == bare.join(dir));
+        assert!(steps[renamed.unwrap()..].iter().any(synced), "{dir} is not synced");
+    }
+}
+
+#[test]
+fn what_dead_processes_left_is_swept_and_nothing_else() {
+    let world = World::new();
+    let bare = world.restore();
+    let objects = bare.join("objects");
+    let make = |name: &str, owner: Option<&str>| {
+        let dir = objects.join(name);
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("incoming.pack"), "PACK").unwrap();
+        owner.map(|owner| {
+            let file = std::fs::File::create(dir.join(owner)).unwrap();
+            file.try_lock().unwrap();
+            file
+        })
+    };
+    drop(make("tmp_objdir-incoming-dead", Some("owner")));
+    let living = make("tmp_objdir-incoming-living", Some("owner"));
+    make("tmp_objdir-incoming-gits", None);
+    drop(make("other", Some("owner")));
+    let pack = |name: &str, ending: &str, text: &[u8]| {
+        let path = objects.join(format!("pack/pack-{name}.{ending}"));
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let text = super::super::migrate::KEEP_TEXT;
+    let dead = [pack("dead", "keep", text), pack("dead", "pack", b"PACK"), pack("dead", "rev", b"RIDX")];
+    let living_pack = [pack("living", "keep", text), pack("living", "pack", b"PACK")];
+    let keep = std::fs::File::open(&living_pack[0]).unwrap();
+    keep.try_lock().unwrap();
+    let theirs = [pack("theirs", "keep", b"for ever\n"), pack("theirs", "pack", b"PACK")];
+    let done = std::fs::read_dir(objects.join("pack")).unwrap().map(|entry| entry.unwrap().path());
+    let done = done.filter(|path| path.extension() == Some("idx".as_ref())).next().unwrap();
+    std::fs::write(done.with_extension("keep"), text).unwrap();
+
+    BareRepository::open(&bare).unwrap();
+
+    let there = |name: &str| objects.join(name).exists();
+    assert!(!there("tmp_objdir-incoming-dead"));
+    assert!(there("tmp_objdir-incoming-living") && there("tmp_objdir-incoming-gits") && there("other"));
+    assert!(dead.iter().all(|path| !path.exists()), "{dead:?}");
+    assert!(living_pack.iter().chain(&theirs).all(|path| path.exists()));
+    assert!(!done.with_extension("keep").exists() && done.with_extension("pack").exists());
+
+    drop((living, keep));
+    BareRepository::open(&bare).unwrap();
+    assert!(!there("tmp_objdir-incoming-living"));
+    assert!(living_pack.iter().all(|path| !path.exists()));
+}
+
+/// The lock of a dead owner is not stolen; whoever meets it reads how old it is.
+#[test]
+fn an_old_lock_is_reported_with_its_age() {
+    let world = World::new();
+    for name in ["refs/heads/loose", "packed-refs"] {
+        let bare = world.restore();
+        let lock = std::fs::File::create(bare.join(format!("{name}.lock"))).unwrap();
+        let push = world.push(&world.before, false, &[("loose", None), ("next", Some(2))]);
+        let said = push.run(&bare, None);
+        assert!(said.everything.contains(&format!("Unable to create '{name}.lock': File exists.\n")), "{said:?}");
+        lock.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 3600)).unwrap();
+        let push = world.push(&world.before, false, &[("loose", None), ("later", Some(2))]);
+        let said = push.run(&bare, None);
+        assert!(said.everything.contains(&format!("'{name}.lock': File exists. It is 3 hours old")), "{said:?}");
+        assert!(said.refs["refs/heads/later"].is_none() && said.refs["refs/heads/loose"].is_some(), "{said:?}");
+    }
+}
