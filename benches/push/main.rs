@@ -55,6 +55,12 @@ struct Args {
     /// Only the packs and repositories that are given, none that are made.
     #[arg(long)]
     given: bool,
+    /// Each thing once, and no pushes of more than 256 MiB: a first look, in minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Another program in place of the example `git_daemon`, such as one built before a change.
+    #[arg(long)]
+    server: Option<PathBuf>,
     /// One task in this process; how the bench calls itself.
     #[arg(long, num_args = 1.., hide = true)]
     task: Vec<String>,
@@ -74,7 +80,9 @@ fn main() {
     let mut packs = if args.given { Vec::new() } else { vec![packs::source(sections::SOURCE), packs::outage()] };
     packs.extend(args.repository.iter().map(|path| Pack::of(&name(path), path)));
     packs.extend(args.pack.iter().map(|path| Pack::at(&name(path), path, Vec::new())));
-    let bench = sections::Bench { runs: args.runs, packs, program: servers::program() };
+    let runs = if args.quick { 1 } else { args.runs };
+    let program = args.server.unwrap_or_else(servers::program);
+    let bench = sections::Bench { runs, quick: args.quick, packs, program };
 
     let wanted = |section: &str| args.only.is_empty() || args.only.iter().any(|name| name == section);
     let mut tables = Vec::new();

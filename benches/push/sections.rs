@@ -24,6 +24,8 @@ const FLAT: [u64; 7] = [1, 4, 16, 64, 256, 1024, 4096];
 #[derive(Debug)]
 pub struct Bench {
     pub runs: usize,
+    /// No pushes of more than 256 MiB.
+    pub quick: bool,
     pub packs: Vec<Pack>,
     pub program: PathBuf,
 }
@@ -240,8 +242,10 @@ fn blob(server: Server, blob: Blob) -> Cost {
 
 fn memory(bench: &Bench) -> Table {
     let mut table = Table::new("Memory", "Whole pushes over git://, except the tiny objects, which are indexed.");
-    for (what, random) in [("a blob of 1 GiB, random", true), ("a blob of 1 GiB, zeros", false)] {
-        let made = Blob { len: 1 << 30, random };
+    let mib = if bench.quick { 256 } else { 1024 };
+    for (kind, random) in [("random", true), ("zeros", false)] {
+        let what = &format!("a blob of {mib} MiB, {kind}");
+        let made = Blob { len: mib << 20, random };
         let pair = pairs(1, || blob(Server::ours(&bench.program), made), || blob(Server::git(), made));
         table.pair(what, &pair, "", "< 16 MB");
     }
@@ -291,7 +295,7 @@ pub fn sizes(bench: &Bench) -> (Table, Vec<Plot>) {
         }
     };
     let mut lines = lines("history");
-    for commits in HISTORIES {
+    for commits in HISTORIES.into_iter().filter(|commits| !bench.quick || *commits < 50_000) {
         let pack = packs::history(commits);
         let pair = pairs(
             if pack.mib() < 64.0 { 3 } else { 1 },
@@ -303,7 +307,7 @@ pub fn sizes(bench: &Bench) -> (Table, Vec<Plot>) {
     }
     add(lines);
     let mut lines = self::lines("random blobs");
-    for size in FLAT {
+    for size in FLAT.into_iter().filter(|size| !bench.quick || *size <= 256) {
         let pack = BigPack::new(Shape::mib(size));
         let one = |server: Server| {
             let command = ("refs/heads/main".to_owned(), "0".repeat(40), pack.tip().to_string());
