@@ -7,7 +7,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use receive_pack::store::BareRepository;
@@ -17,8 +17,8 @@ use support::request::{Reply, Request, ZERO, pkt};
 use support::rng::Rng;
 use support::server::{example, heard, serve};
 
-/// A daemon that can be killed, and its address.
-struct Daemon(Child, String);
+/// A daemon that can be killed, its address, and its log, which it would miss.
+struct Daemon(Child, String, BufReader<ChildStdout>);
 
 impl Daemon {
     fn start(program: &Path, root: &Path) -> Self {
@@ -26,9 +26,10 @@ impl Daemon {
         command.arg("--root").arg(root).args(["--listen", "127.0.0.1:0"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the daemon starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line");
+        let mut log = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        log.read_line(&mut line).expect("a line");
         let address = line.split("git://").nth(1).and_then(|url| url.split('/').next()).expect("an address");
-        Self(child, address.to_owned())
+        Self(child, address.to_owned(), log)
     }
 }
 
