@@ -18,7 +18,11 @@ use support::rng::Rng;
 use support::server::{example, heard, serve};
 
 /// A daemon that can be killed, its address, and its log, which it would miss.
-struct Daemon(Child, String, BufReader<ChildStdout>);
+struct Daemon {
+    child: Child,
+    address: String,
+    _log: BufReader<ChildStdout>,
+}
 
 impl Daemon {
     fn start(program: &Path, root: &Path) -> Self {
@@ -29,14 +33,14 @@ impl Daemon {
         let mut log = BufReader::new(child.stdout.take().expect("stdout is piped"));
         log.read_line(&mut line).expect("a line");
         let address = line.split("git://").nth(1).and_then(|url| url.split('/').next()).expect("an address");
-        Self(child, address.to_owned(), log)
+        Self { child, address: address.to_owned(), _log: log }
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -138,7 +142,7 @@ async fn a_server_that_is_killed_leaves_each_ref_old_or_new_and_all_objects() {
         copy(template.path(), &place);
         let daemon = Daemon::start(&program, root.path());
         let begin = Instant::now();
-        let said = push.send(&daemon.1);
+        let said = push.send(&daemon.address);
         longest = longest.max(begin.elapsed());
         heard(&said).1.assert_ok();
     }
@@ -147,13 +151,13 @@ async fn a_server_that_is_killed_leaves_each_ref_old_or_new_and_all_objects() {
         let push = &pushes[number % 3];
         copy(template.path(), &place);
         let mut daemon = Daemon::start(&program, root.path());
-        let address = daemon.1.clone();
+        let address = daemon.address.clone();
         let delay = longest * u32::try_from(rng.below(1000)).expect("a small number") / 1000;
         let said = std::thread::scope(|scope| {
             let client = scope.spawn(|| push.send(&address));
             std::thread::sleep(delay);
-            daemon.0.kill().expect("it can be killed");
-            daemon.0.wait().expect("it can be waited for");
+            daemon.child.kill().expect("it can be killed");
+            daemon.child.wait().expect("it can be waited for");
             client.join().expect("no panic")
         });
         let repo = Repo::at(&place);
