@@ -32,6 +32,9 @@ struct Args {
     /// Make a bare repository on the first push to a name that has none.
     #[arg(long)]
     auto_init: bool,
+    /// The object format of repositories that are made: sha1, or sha256 if the crate's feature of that name is on.
+    #[arg(long, default_value = "sha1", value_parser = object_format)]
+    object_format: ObjectFormat,
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, default_value = "127.0.0.1:9418")]
     listen: SocketAddr,
@@ -106,5 +109,9 @@ fn repository(request: &DaemonRequest, args: &Args) -> Option<Result<BareReposit
     if path.exists() {
         return Some(BareRepository::open(&path));
     }
-    args.auto_init.then(|| BareRepository::init(&path, ObjectFormat::Sha1))
+    args.auto_init.then(|| BareRepository::init(&path, args.object_format))
+}
+
+fn object_format(name: &str) -> Result<ObjectFormat, String> {
+    ObjectFormat::from_name(name.as_bytes()).ok_or_else(|| format!("this build does not know the object format {name}"))
 }

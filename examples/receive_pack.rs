@@ -15,6 +15,7 @@ use bytes::BytesMut;
 use clap::Parser;
 use receive_pack::BoxError;
 use receive_pack::checksum::ChecksumLayer;
+use receive_pack::limit::LimitLayer;
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
@@ -30,6 +31,9 @@ struct Args {
     /// Send the advertisement, and nothing else.
     #[arg(long, alias = "advertise-refs")]
     http_backend_info_refs: bool,
+    /// Refuse packs of more bytes, as git's `receive.maxInputSize` does.
+    #[arg(long, default_value_t = u64::MAX)]
+    max_input_size: u64,
     /// The repository.
     dir: PathBuf,
 }
@@ -69,7 +73,10 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         // The request ends by itself, and whoever called us sees to the connection.
         serve = serve.linger(Linger::none());
     }
-    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+    let service = ServiceBuilder::new()
+        .layer(LimitLayer::new().pack_bytes(args.max_input_size))
+        .layer(ChecksumLayer::new())
+        .service(ReceivePack::new(store));
     let served = serve.serve(tokio::io::stdin(), stdout, advertisement, service).await?;
     if let Some(error) = served.error() {
         // The client was told no more than that it was our fault.

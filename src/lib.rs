@@ -29,6 +29,7 @@
 //!            ChecksumLayer   Push<B> → Push<Checksummed<B>>
 //!                              ▼
 //!            ReceivePack<St>: Service<Push<Checksummed<B>>>  ─▶ Quarantine::write*  ─▶ objects
+//!                              │                             ─▶ Quarantine::seal, PreReceive
 //!                              │                             ─▶ Quarantine::commit  ─▶ refs      (drop = roll back)
 //!                              ▼
 //!            Replies: Stream<Item = Reply>   progress*, keep-alive*, report, flush-pkt
@@ -50,8 +51,12 @@
 //! | [`push`] | one push as a request: `Push<B>`, a known head and a streaming body |
 //! | [`checksum`] | the layer that verifies a pack, and finds the end of an opaque one |
 //! | [`limit`] | the layer that bounds what a push brings |
+//! | [`inspect`] | the layer that has somebody look at each frame |
+//! | [`rules`] | which refs may be pushed, and how |
+//! | [`fsck`] | the rules that objects must keep, without I/O |
 //! | [`store`] | where pushes land: the contract, and the stores |
 //! | [`receive`] | the service at the bottom of the stack |
+//! | [`policy`] | a map: what is decided about a push, and where |
 //! | [`serve`] | from a connection to a report, and how connections end |
 //! | [`transport`] | the first lines of `git://` and SSH |
 //!
@@ -93,15 +98,31 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod git_config;
 
+pub mod certificate;
 pub mod checksum;
 pub mod codec;
+pub mod fsck;
+pub mod inspect;
 pub mod limit;
+pub mod policy;
 pub mod proto;
 pub mod push;
 pub mod receive;
+pub mod rules;
 pub mod serve;
 pub mod store;
 pub mod transport;
 
 pub use error::{BoxError, Error, ErrorKind};
+
+/// For `benches/`, not for users: no promise holds for what is in it.
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::store::index::index_pack;
+}

@@ -6,13 +6,18 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use proptest::prelude::*;
 use receive_pack::codec::{Builder, ReceivePackCodec};
-use receive_pack::proto::{Frame, ObjectFormat, ObjectId, PackHeader, Payload};
+use receive_pack::proto::{Frame, ObjectFormat, ObjectId, PackHeader, Payload, default_capabilities};
 use receive_pack::{Error, ErrorKind};
 use support::io::{READ_SIZES, Script};
 use support::pack::{self, Delta, PackBuilder};
 use support::request::Request;
 use support::rng::Rng;
 use tokio_util::codec::Encoder;
+
+/// A codec for a server that takes push options.
+fn codec() -> Builder {
+    ReceivePackCodec::builder().advertised(default_capabilities(ObjectFormat::Sha1).with("push-options"))
+}
 
 /// All frames that a reader gives, and the error that they end in.
 async fn frames(reader: Script, codec: Builder) -> (Vec<Frame>, Option<Error>) {
@@ -75,7 +80,7 @@ fn wire(frames: &[Frame]) -> Vec<u8> {
 }
 
 fn encode(frames: &[Frame]) -> Bytes {
-    let (mut codec, mut wire) = (ReceivePackCodec::new(), BytesMut::new());
+    let (mut codec, mut wire) = (codec().build(), BytesMut::new());
     for frame in frames {
         codec.encode(frame.clone(), &mut wire).expect("a frame that was decoded can be encoded");
     }
@@ -194,13 +199,13 @@ proptest! {
     #[test]
     fn frames_are_the_same_however_the_bytes_are_read(sample in sample(), seed in 1u64..) {
         let bytes = sample.bytes();
-        let (whole, error) = decode(&bytes, usize::MAX, 0, ReceivePackCodec::builder());
+        let (whole, error) = decode(&bytes, usize::MAX, 0, codec());
         prop_assert_eq!(error, None);
         prop_assert!(matches!(whole.last(), Some(Frame::Complete(_))));
         prop_assert_eq!(whole.iter().filter(|frame| matches!(frame, Frame::Complete(_))).count(), 1);
         for size in READ_SIZES {
             for seed in [0, seed] {
-                let (pieces, error) = decode(&bytes, size, seed, ReceivePackCodec::builder());
+                let (pieces, error) = decode(&bytes, size, seed, codec());
                 prop_assert_eq!(error, None);
                 prop_assert!(pieces == whole, "reads of {} bytes give other frames", size);
             }
@@ -209,8 +214,7 @@ proptest! {
 
     #[test]
     fn frames_hold_what_the_client_packed(sample in sample(), chunk_size in 1024usize..100_000) {
-        let codec = ReceivePackCodec::builder().chunk_size(chunk_size);
-        let (whole, _) = decode(&sample.bytes(), usize::MAX, 0, codec);
+        let (whole, _) = decode(&sample.bytes(), usize::MAX, 0, codec().chunk_size(chunk_size));
         prop_assert!(data(&whole) == sample.entries);
         for frame in &whole {
             let Frame::PackObject(object) = frame else { continue };
@@ -221,7 +225,7 @@ proptest! {
 
     #[test]
     fn the_wire_bytes_of_all_frames_are_the_pack(sample in sample()) {
-        let (frames, _) = decode(&sample.bytes(), 4096, 0, ReceivePackCodec::builder());
+        let (frames, _) = decode(&sample.bytes(), 4096, 0, codec());
         let (body, trailer) = sample.pack.split_at(sample.pack.len() - 20);
         prop_assert!(wire(&frames) == body);
         let Some(Frame::Complete(complete)) = frames.last() else { panic!("no Complete") };
@@ -233,8 +237,7 @@ proptest! {
     #[test]
     fn an_opaque_pack_comes_out_as_it_went_in(sample in sample(), seed in 1u64..) {
         for size in READ_SIZES {
-            let codec = ReceivePackCodec::builder().payload(Payload::Opaque);
-            let (frames, error) = decode(&sample.bytes(), size, seed, codec);
+            let (frames, error) = decode(&sample.bytes(), size, seed, codec().payload(Payload::Opaque));
             prop_assert_eq!(error, None);
             prop_assert!(wire(&frames) == sample.pack, "in reads of {} bytes", size);
             let Some(Frame::Complete(complete)) = frames.last() else { panic!("no Complete") };
@@ -244,9 +247,9 @@ proptest! {
 
     #[test]
     fn encoding_is_the_inverse_of_decoding(sample in sample()) {
-        let (frames, _) = decode(&sample.bytes(), usize::MAX, 0, ReceivePackCodec::builder());
+        let (frames, _) = decode(&sample.bytes(), usize::MAX, 0, codec());
         let encoded = encode(&frames);
-        let (again, error) = decode(&encoded, usize::MAX, 0, ReceivePackCodec::builder());
+        let (again, error) = decode(&encoded, usize::MAX, 0, codec());
         prop_assert_eq!(error, None);
         prop_assert!(again == frames, "decode(encode(frames)) == frames");
         prop_assert!(encode(&again) == encoded);
@@ -260,9 +263,9 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
         let bytes = Bytes::from(bytes);
-        let whole = decode(&bytes, usize::MAX, 0, ReceivePackCodec::builder());
+        let whole = decode(&bytes, usize::MAX, 0, codec());
         for size in READ_SIZES {
-            let pieces = decode(&bytes, size, 0, ReceivePackCodec::builder());
+            let pieces = decode(&bytes, size, 0, codec());
             prop_assert_eq!(&pieces.1, &whole.1, "reads of {} bytes", size);
             prop_assert!(pieces.0 == whole.0, "reads of {} bytes give other frames before the error", size);
         }
@@ -283,7 +286,7 @@ fn small() -> Sample {
 async fn a_push_that_is_cut_at_any_byte_is_never_complete() {
     let sample = small();
     let (bytes, head) = (sample.bytes(), sample.request.head().len() as u64);
-    let codec = || ReceivePackCodec::builder().chunk_size(1024);
+    let codec = || codec().chunk_size(1024);
     let (whole, _) = frames(Script::of(bytes.clone()), codec()).await;
     assert_eq!(data(&whole), sample.entries);
     for payload in [Payload::Objects, Payload::Opaque] {
@@ -317,10 +320,10 @@ async fn a_push_that_is_cut_at_any_byte_is_never_complete() {
 async fn what_follows_a_push_is_left_alone() {
     // libgit2 sends a flush-pkt after the report.
     let mut bytes = small().bytes().to_vec();
-    let (whole, _) = frames(Script::of(bytes.clone()), ReceivePackCodec::builder()).await;
+    let (whole, _) = frames(Script::of(bytes.clone()), codec()).await;
     bytes.extend_from_slice(b"0000");
     for size in READ_SIZES {
-        let (frames, error) = frames(Script::of(bytes.clone()).pieces(size), ReceivePackCodec::builder()).await;
+        let (frames, error) = frames(Script::of(bytes.clone()).pieces(size), codec()).await;
         assert!(error.is_none() && frames == whole, "in reads of {size} bytes");
     }
 }
@@ -330,7 +333,7 @@ async fn a_push_of_an_empty_pack_is_complete() {
     // What `git push` sends for a new branch at a commit that the server has.
     let pack = PackBuilder::new(ObjectFormat::Sha1).finish();
     let request = Request::new().create("refs/heads/new", id_of([1; 20])).pack(pack.clone());
-    let (frames, error) = frames(Script::of(request.bytes()), ReceivePackCodec::builder()).await;
+    let (frames, error) = frames(Script::of(request.bytes()), codec()).await;
     assert!(error.is_none());
     let Some(Frame::Complete(complete)) = frames.last() else { panic!("no Complete: {frames:?}") };
     assert_eq!(complete.pack_len(), 32);

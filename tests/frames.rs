@@ -8,11 +8,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use receive_pack::codec::ReceivePackCodec;
-use receive_pack::proto::{Config, Frame, ObjectFormat, ObjectKind, Payload, Receive, Send};
+use receive_pack::proto::{
+    Capabilities, Config, Frame, ObjectFormat, ObjectKind, Payload, Receive, Send, default_capabilities,
+};
 use receive_pack::{Error, ErrorKind};
 use support::io::{READ_SIZES, Script};
 use support::pack::{Delta, PackBuilder};
-use support::request::Request;
+use support::request::{FLUSH, Request, pkt};
 use support::rng::Rng;
 
 const CHUNK: usize = 1024;
@@ -50,8 +52,23 @@ fn push(seed: u64) -> Bytes {
     request.options(&["ci.skip", "", "a=b"]).pack(pack(seed)).bytes()
 }
 
+/// The same, signed.
+fn signed_push(seed: u64) -> Bytes {
+    let id = "1".repeat(40);
+    let request = Request::new().create("refs/heads/main", &id).delete("refs/heads/old", &id).shallow(&id);
+    let headers = format!("certificate version 0.1\npusher A <a@b> 1 +0000\nlong {}\n", "x".repeat(65_000));
+    let request = request.signed(&headers, "-----BEGIN SSH SIGNATURE-----\nabc\n-----END SSH SIGNATURE-----\n");
+    request.options(&["ci.skip"]).pack(pack(seed)).bytes()
+}
+
+/// What the server of these tests advertises: all that there is.
+fn advertised() -> Capabilities {
+    default_capabilities(ObjectFormat::Sha1).with("push-options").with("push-cert=1-a")
+}
+
 fn config(payload: Payload) -> Config {
     let mut config = Config::new(ObjectFormat::Sha1);
+    config.advertised = advertised();
     config.payload = payload;
     config.chunk_size = CHUNK;
     config
@@ -89,14 +106,13 @@ fn wire(frames: &[Frame]) -> Vec<u8> {
 
 #[tokio::test]
 async fn frames_are_the_same_for_reads_of_every_size() {
-    for seed in 0..8 {
-        let bytes = push(seed);
+    for (seed, bytes) in (0..8).map(|seed| (seed, push(seed))).chain([(8, signed_push(8))]) {
         let whole = frames(&bytes, [], Payload::Objects).unwrap();
         for size in READ_SIZES {
             for pauses in [false, true] {
                 let script = Script::of(bytes.clone()).pieces(size);
                 let script = if pauses { script.pauses(seed) } else { script };
-                let codec = ReceivePackCodec::builder().chunk_size(CHUNK).build();
+                let codec = ReceivePackCodec::builder().advertised(advertised()).chunk_size(CHUNK).build();
                 let read: Vec<Frame> = codec.framed_read(script).try_collect().await.unwrap();
                 assert!(read == whole, "seed {seed}: reads of {size} bytes gave other frames");
             }
@@ -152,18 +168,102 @@ fn a_stream_that_inflates_to_nothing_comes_in_bounded_chunks() {
 
 #[test]
 fn decoding_what_was_encoded_gives_the_same_frames() {
-    for payload in [Payload::Objects, Payload::Opaque] {
-        let once = frames(&push(5), [], payload).unwrap();
-        let (mut send, mut wire) = (Send::new(&config(payload)), BytesMut::new());
-        for frame in once.clone() {
-            send.encode(frame, &mut wire).unwrap();
+    let mut awkward = pkt("push-cert\0 report-status");
+    // A certificate that was cut into pkt-lines in a way of its own, with what would end it in the middle.
+    for piece in
+        ["certificate ver", "sion 0.1\n\n", "", &format!("{} {} refs/a/b", "0".repeat(40), "1".repeat(40)), "\n"]
+    {
+        awkward.extend_from_slice(&pkt(piece));
+    }
+    for piece in ["-----BEGIN SSH SIGNATURE-----\npush-cert", "-end\n", "the end"] {
+        awkward.extend_from_slice(&pkt(piece));
+    }
+    awkward.extend_from_slice(FLUSH);
+    awkward.extend_from_slice(&pack(1));
+    for bytes in [push(5), signed_push(5), awkward.into()] {
+        for payload in [Payload::Objects, Payload::Opaque] {
+            let once = frames(&bytes, [], payload).unwrap();
+            let (mut send, mut wire) = (Send::new(&config(payload)), BytesMut::new());
+            for frame in once.clone() {
+                send.encode(frame, &mut wire).unwrap();
+            }
+            assert!(frames(&wire, [], payload).unwrap() == once, "{payload:?}: not the same frames");
         }
-        assert!(frames(&wire, [], payload).unwrap() == once, "{payload:?}: not the same frames");
     }
 }
 
 #[test]
+fn the_commands_of_a_signed_push_are_those_of_its_certificate() {
+    let once = frames(&signed_push(2), [], Payload::Objects).unwrap();
+    assert!(matches!(
+        once[..7],
+        [
+            Frame::Shallow(_),
+            Frame::Capabilities(_),
+            Frame::Certificate(_),
+            Frame::Command(_),
+            Frame::Command(_),
+            Frame::PushOption(_),
+            Frame::Flush
+        ]
+    ));
+    let Frame::Certificate(certificate) = &once[2] else { unreachable!() };
+    assert_eq!(certificate.raw().len(), certificate.payload().len() + certificate.signature().len());
+    assert_eq!(once[3..5], [0, 1].map(|index| Frame::Command(certificate.commands()[index].clone())));
+
+    // A frame that the certificate does not have cannot be smuggled in behind it.
+    let mut send = Send::new(&config(Payload::Objects));
+    let mut wire = BytesMut::new();
+    for frame in &once[..3] {
+        send.encode(frame.clone(), &mut wire).unwrap();
+    }
+    assert!(send.encode(once[4].clone(), &mut wire).is_err(), "a command was left out");
+    assert!(send.encode(Frame::Flush, &mut wire).is_err(), "commands are still to come");
+}
+
+#[test]
+fn a_certificate_beside_commands_is_refused() {
+    let command = |name: &str| pkt(format!("{} {} refs/heads/{name}", "0".repeat(40), "1".repeat(40)));
+    let line = format!("{} {} refs/heads/a\n", "0".repeat(40), "1".repeat(40));
+    let certificate = [pkt("push-cert"), pkt("nonce a\n"), pkt("\n"), pkt(line), pkt("push-cert-end\n")].concat();
+    for head in [
+        [command("b"), certificate.clone()].concat(),
+        [certificate.clone(), command("b")].concat(),
+        [certificate.clone(), certificate.clone()].concat(),
+    ] {
+        let error = frames(&head, [], Payload::Objects).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert_eq!(
+            error.to_string().split(" (").next(),
+            Some("protocol error: got both push certificate and unsigned commands")
+        );
+    }
+    let mut small = config(Payload::Objects);
+    small.limits.certificate_bytes = 8;
+    let mut receive = Receive::new(small);
+    let mut src = BytesMut::from(&certificate[..]);
+    let error = receive.decode(&mut src).unwrap_err();
+    assert!(error.to_string().starts_with("more than 8 bytes of a push certificate"), "{error}");
+    // Nor does what the certificate held come out behind an error.
+    let mut few = config(Payload::Objects);
+    few.limits.ref_name_bytes = 3;
+    let mut receive = Receive::new(few);
+    let mut src = BytesMut::from(&certificate[..]);
+    let error = receive.decode(&mut src).unwrap_err().to_string();
+    assert_eq!(receive.decode(&mut src).unwrap_err().to_string(), error);
+    assert!(receive.is_done());
+    let delim = [&pkt("push-cert")[..], b"0001"].concat();
+    let error = frames(&delim, [], Payload::Objects).unwrap_err();
+    assert!(error.to_string().starts_with("protocol error: got an unexpected packet"), "{error}");
+}
+
+#[test]
 fn the_stream_may_end_anywhere_and_the_error_says_where() {
+    let signed = signed_push(6);
+    for end in (1..signed.len() - pack(6).len()).filter(|end| *end < 300 || end % 997 == 0 || *end > 65_000) {
+        let error = frames(&signed[..end], [], Payload::Objects).expect_err("a push that is cut short is an error");
+        assert_eq!((error.kind(), error.offset()), (ErrorKind::UnexpectedEof, Some(end as u64)), "cut at {end}");
+    }
     let bytes = push(6);
     let head = bytes.len() - pack(6).len();
     // Every byte of the head and of the pack's beginning and end, and some of the rest.

@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind};
 
 /// Bytes, on the wire and inflated, that pass in one turn before the task yields: so one fast client does not keep a
 /// runtime thread from the others for more than about a millisecond.
-const BUDGET: usize = 256 << 10;
+pub(super) const WORK_PER_POLL: usize = 256 << 10;
 
 pin_project! {
     /// A body whose pack is verified as it passes; the [`Complete`] at its end says so.
@@ -20,7 +20,8 @@ pin_project! {
     /// Frames pass unchanged and at once. The stream ends after `Complete` or the first error: a pack whose trailer is
     /// wrong ends in [`ErrorKind::ChecksumMismatch`], one that is cut short in [`ErrorKind::IncompletePack`].
     ///
-    /// After every 256 KiB (on the wire and inflated, together) the stream yields to the runtime once.
+    /// After every 256 KiB (on the wire and inflated, together; see [`work_per_poll`](Self::work_per_poll)) the stream
+    /// yields to the runtime once.
     ///
     /// # Cancel safety
     ///
@@ -35,6 +36,7 @@ pin_project! {
         format: ObjectFormat,
         pack_len: u64,
         spent: usize,
+        work_per_poll: usize,
         // The end, found while the last data passed.
         found: Option<Complete>,
         ended: bool,
@@ -52,9 +54,17 @@ impl<B> Checksummed<B> {
             format,
             pack_len: 0,
             spent: 0,
+            work_per_poll: WORK_PER_POLL,
             found: None,
             ended: false,
         }
+    }
+
+    /// Sets after how many bytes, on the wire and inflated, the stream yields. Default 256 KiB, about a millisecond.
+    #[must_use]
+    pub fn work_per_poll(mut self, bytes: usize) -> Self {
+        self.work_per_poll = bytes.max(1);
+        self
     }
 }
 
@@ -73,7 +83,7 @@ where
             *this.ended = true;
             return Poll::Ready(Some(Ok(PackFrame::Complete(complete))));
         }
-        if *this.spent >= BUDGET {
+        if *this.spent >= *this.work_per_poll {
             *this.spent = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::body::WORK_PER_POLL;
 use crate::checksum::{Checksummed, Throttle};
 use crate::push::Push;
 
@@ -14,9 +15,16 @@ use crate::push::Push;
 /// let layer = ChecksumLayer::new().throttle(Throttle::window(1 << 20));
 /// # drop(layer);
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct ChecksumLayer {
     throttle: Throttle,
+    work_per_poll: usize,
+}
+
+impl Default for ChecksumLayer {
+    fn default() -> Self {
+        Self { throttle: Throttle::default(), work_per_poll: WORK_PER_POLL }
+    }
 }
 
 impl ChecksumLayer {
@@ -31,13 +39,21 @@ impl ChecksumLayer {
         self.throttle = throttle;
         self
     }
+
+    /// Sets after how many bytes, on the wire and inflated, a body yields to the runtime. Default 256 KiB, about a
+    /// millisecond.
+    #[must_use]
+    pub fn work_per_poll(mut self, bytes: usize) -> Self {
+        self.work_per_poll = bytes;
+        self
+    }
 }
 
 impl<S> Layer<S> for ChecksumLayer {
     type Service = Checksum<S>;
 
     fn layer(&self, inner: S) -> Checksum<S> {
-        Checksum { inner, throttle: self.throttle }
+        Checksum { inner, layer: *self }
     }
 }
 
@@ -45,7 +61,7 @@ impl<S> Layer<S> for ChecksumLayer {
 #[derive(Clone, Copy, Debug)]
 pub struct Checksum<S> {
     inner: S,
-    throttle: Throttle,
+    layer: ChecksumLayer,
 }
 
 impl<S, B> Service<Push<B>> for Checksum<S>
@@ -62,6 +78,7 @@ where
 
     fn call(&mut self, push: Push<B>) -> S::Future {
         let format = push.request().format();
-        self.inner.call(push.map(|body| Checksummed::new(body, format, self.throttle)))
+        let ChecksumLayer { throttle, work_per_poll } = self.layer;
+        self.inner.call(push.map(|body| Checksummed::new(body, format, throttle).work_per_poll(work_per_poll)))
     }
 }

@@ -76,6 +76,8 @@ impl Decoder for ReceivePackCodec {
     type Item = Frame;
     type Error = Error;
 
+    // Frames are large for values that pass through several hands: inlined, they are made where they end up.
+    #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
         let frame = self.receive.decode(src)?;
         let spare = src.capacity().saturating_sub(src.len());

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::Error;
 use crate::proto::pkt_line::{encode_flush, encode_parts};
-use crate::proto::{Capabilities, ObjectFormat, ObjectId, default_capabilities};
+use crate::proto::{Capabilities, HiddenRefs, ObjectFormat, ObjectId, default_capabilities};
 
 /// What the server says first (gitprotocol-pack, "Reference Discovery"): its refs, and what it can do.
 ///
@@ -71,6 +71,56 @@ impl Advertisement {
         self
     }
 
+    /// Whether push options are taken (`push-options`). Default no, as with git: a server at which nobody reads them
+    /// leaves it to the client to say so to whoever uses `git push --push-option`.
+    #[must_use]
+    pub fn with_push_options(mut self, take: bool) -> Self {
+        self.capabilities = self.capabilities.without("push-options");
+        if take {
+            self.insert("push-options");
+        }
+        self
+    }
+
+    /// Whether atomic pushes are offered (`atomic`). Default yes; without it `git push --atomic` fails on the client's
+    /// side.
+    #[must_use]
+    pub fn with_atomic(mut self, offer: bool) -> Self {
+        self.capabilities = self.capabilities.without("atomic");
+        if offer {
+            self.insert("atomic");
+        }
+        self
+    }
+
+    /// Offers signed pushes (`push-cert`), and asks for this nonce in their certificates: one of
+    /// [`NonceSeed::issue`](crate::certificate::NonceSeed::issue). Characters that are not printable ASCII
+    /// become dots.
+    #[must_use]
+    pub fn with_nonce(mut self, nonce: impl AsRef<[u8]>) -> Self {
+        self.capabilities = self.capabilities.without("push-cert");
+        self.insert(&format!("push-cert={}", word(nonce.as_ref())));
+        self
+    }
+
+    /// Tells the client what the server calls this session in its logs (`session-id`), and asks for the
+    /// [client's own](crate::push::UpdateRequest::session_id). Characters that are not printable ASCII become dots.
+    #[must_use]
+    pub fn with_session_id(mut self, id: impl AsRef<[u8]>) -> Self {
+        self.capabilities = self.capabilities.without("session-id");
+        self.insert(&format!("session-id={}", word(id.as_ref())));
+        self
+    }
+
+    /// Adds a capability where git has it: before the object format and the agent.
+    fn insert(&mut self, word: &str) {
+        let is_last = |word: &&[u8]| word.starts_with(b"object-format=") || word.starts_with(b"agent=");
+        let mut words: Vec<&[u8]> = self.capabilities.iter().filter(|word| !is_last(word)).collect();
+        words.push(word.as_bytes());
+        words.extend(self.capabilities.iter().filter(is_last));
+        self.capabilities = Capabilities::parse(&words.join(&b' '));
+    }
+
     /// Says `version 1` first, for a client that asked for it (gitprotocol-pack, "Extra Parameters").
     #[must_use]
     pub fn with_version_1(mut self, version_1: bool) -> Self {
@@ -96,6 +146,13 @@ impl Advertisement {
     /// Leaves out the refs that `is_visible` says no to.
     pub fn retain_refs(&mut self, mut is_visible: impl FnMut(&[u8]) -> bool) {
         self.refs.retain(|(name, _)| is_visible(name));
+    }
+
+    /// Leaves out the refs that are hidden.
+    #[must_use]
+    pub fn without_hidden(mut self, hidden: &HiddenRefs) -> Self {
+        self.retain_refs(|name| !hidden.hides(name));
+        self
     }
 
     /// Appends the advertisement as pkt-lines, its flush-pkt included.
@@ -140,9 +197,29 @@ impl Advertisement {
     }
 }
 
+/// A value of one word, as git makes one of any text.
+fn word(text: &[u8]) -> String {
+    text.iter().map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_adds_stands_where_git_has_it() {
+        let advertisement = Advertisement::new(ObjectFormat::Sha1)
+            .with_capabilities(Capabilities::parse(b"quiet atomic ofs-delta object-format=sha1 agent=x"))
+            .with_nonce("1-a b")
+            .with_push_options(true)
+            .with_session_id("s")
+            .with_atomic(false);
+        let expected = b"quiet ofs-delta push-cert=1-a.b push-options session-id=s object-format=sha1 agent=x";
+        assert_eq!(advertisement.capabilities().as_bytes(), expected);
+        let without = advertisement.with_push_options(false).with_session_id("t");
+        let expected = b"quiet ofs-delta push-cert=1-a.b session-id=t object-format=sha1 agent=x";
+        assert_eq!(without.capabilities().as_bytes(), expected);
+    }
 
     #[test]
     fn refs_are_sorted_and_each_have_is_said_once_and_last() {

@@ -112,6 +112,9 @@ pub struct Negotiated {
     pub atomic: bool,
     /// Whether push options follow the commands.
     pub push_options: bool,
+    /// The nonce that was given out for a push certificate (`push-cert`). A client answers this capability with the
+    /// certificate itself, so it stands here whenever it was advertised.
+    pub nonce: Option<Bytes>,
 }
 
 impl Negotiated {
@@ -131,6 +134,7 @@ impl Negotiated {
             quiet: both("quiet"),
             atomic: both("atomic"),
             push_options: both("push-options"),
+            nonce: advertised.value("push-cert").map(Bytes::copy_from_slice),
         }
     }
 
@@ -143,14 +147,23 @@ impl Negotiated {
         self.quiet |= more.quiet;
         self.atomic |= more.atomic;
         self.push_options |= more.push_options;
+        self.nonce = more.nonce.clone().or(self.nonce.take());
     }
 }
 
-/// What a server with every capability of this crate would advertise for a repository of this format; a store leaves
-/// out what it cannot honour.
+/// What a server advertises unless it is told otherwise, for a repository of this format: every capability that this
+/// crate honours by itself, in git's order.
+///
+/// Three more need something of the server, and are added by it: push options need somebody who reads them
+/// ([`Advertisement::with_push_options`]), signed pushes a nonce ([`Advertisement::with_nonce`]), and a session id a log
+/// in which to find it again ([`Advertisement::with_session_id`]). git does not advertise them by default either.
+///
+/// [`Advertisement::with_push_options`]: crate::proto::Advertisement::with_push_options
+/// [`Advertisement::with_nonce`]: crate::proto::Advertisement::with_nonce
+/// [`Advertisement::with_session_id`]: crate::proto::Advertisement::with_session_id
 pub fn default_capabilities(format: ObjectFormat) -> Capabilities {
     let text = format!(
-        "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format={} agent=receive-pack/{}",
+        "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta object-format={} agent=receive-pack/{}",
         format.name(),
         env!("CARGO_PKG_VERSION")
     );

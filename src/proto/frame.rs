@@ -1,11 +1,12 @@
 use bytes::Bytes;
 
-use crate::proto::{Capabilities, Command, Complete, ObjectId, PackHeader, PackObject};
+use crate::proto::{Capabilities, Certificate, Command, Complete, ObjectId, PackHeader, PackObject};
 
 /// One piece of a push, in the order of the wire.
 ///
 /// ```text
-/// Shallow* (Capabilities? Command)* PushOption* Flush      the head
+/// Shallow* (Capabilities? Command)* PushOption* Flush      the head,
+/// Shallow* Capabilities? Certificate Command* PushOption* Flush   or a signed one
 /// PackHeader PackObject* Complete                          the body: objects,
 /// PackHeader PackData* Complete                            or opaque,
 /// Complete                                                 or without a pack: no command, or only deletions
@@ -18,6 +19,8 @@ pub enum Frame {
     /// The capabilities that the client asks for; they stand on the wire behind the first command, and come before it
     /// here.
     Capabilities(Capabilities),
+    /// A push certificate. The commands that follow are those that it lists.
+    Certificate(Certificate),
     /// A ref to move.
     Command(Command),
     /// A push option, without its LF.

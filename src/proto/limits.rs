@@ -6,10 +6,12 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of the head: everything before the pack, lengths of pkt-lines included. Default 64 MiB, which is half a
-    /// million commands of usual length.
+    /// Bytes of the head: everything before the pack, lengths of pkt-lines included. Default 16 MiB.
     pub head_bytes: u64,
-    /// Commands. Default 500,000.
+    /// Bytes of all lists of capabilities: a client may put one behind each command. Default 16 KiB; git sends one of
+    /// about 200 bytes.
+    pub capability_bytes: usize,
+    /// Commands. Default 100,000. Each takes up to a kilobyte of memory until it is reported on.
     pub commands: usize,
     /// Bytes of one ref name. Default 4,096: no file system takes more.
     pub ref_name_bytes: usize,
@@ -25,13 +27,22 @@ pub struct Limits {
     pub objects: u32,
     /// Bytes that one entry may declare to inflate to. Default 8 GiB.
     pub object_size: u64,
+    /// Bytes that all entries of a pack may inflate to, deltas as they stand. Default 1 TiB. An opaque pack is not
+    /// inflated, so neither this nor the next limit holds it.
+    pub inflated_bytes: u64,
+    /// How many times its length a pack may inflate to, beyond [`expansion_floor`](Self::expansion_floor). Default 200:
+    /// packs of source code inflate to about 3 times their length, zlib can make 1,000 times of zeros.
+    pub expansion_ratio: u64,
+    /// Inflated bytes that any pack may ask for, however short. Default 2 GiB.
+    pub expansion_floor: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            head_bytes: 64 << 20,
-            commands: 500_000,
+            head_bytes: 16 << 20,
+            capability_bytes: 16 << 10,
+            commands: 100_000,
             ref_name_bytes: 4096,
             shallow: 100_000,
             push_options: 1000,
@@ -39,6 +50,9 @@ impl Default for Limits {
             certificate_bytes: 16 << 20,
             objects: 50_000_000,
             object_size: 8 << 30,
+            inflated_bytes: 1 << 40,
+            expansion_ratio: 200,
+            expansion_floor: 2 << 30,
         }
     }
 }

@@ -36,8 +36,10 @@
 
 mod advertisement;
 mod capability;
+mod certificate;
 mod command;
 mod frame;
+mod hidden_refs;
 mod limits;
 mod oid;
 mod pack;
@@ -50,13 +52,17 @@ pub mod side_band;
 
 pub use advertisement::Advertisement;
 pub use capability::{Capabilities, Negotiated, ReportVersion, default_capabilities};
+pub use certificate::{Certificate, MalformedCertificate};
 pub use command::{Command, is_valid_ref_name};
 pub use frame::{Frame, PackFrame};
+pub use hidden_refs::HiddenRefs;
 pub use limits::Limits;
 pub use oid::{ObjectFormat, ObjectId};
-#[cfg(all(feature = "_index", test))]
+#[cfg(any(feature = "_bench", all(feature = "_index", test)))]
 pub(crate) use pack::PackDecoder;
 pub(crate) use pack::Tail;
+#[cfg(feature = "_index")]
+pub(crate) use pack::WholeInflater;
 pub use pack::{Complete, Entry, EntryKind, ObjectKind, PackHeader, PackObject};
 #[cfg(feature = "_index")]
 pub(crate) use pack::{MAX_ENTRY_HEADER, entry_header, put_entry_header};

@@ -1,8 +1,10 @@
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::pack::{OpaqueDecoder, PackDecoder};
 use crate::proto::pkt_line::{self, PktLine};
-use crate::proto::{Capabilities, Command, Complete, Frame, Limits, Negotiated, ObjectFormat, ObjectId};
+use crate::proto::{Capabilities, Certificate, Command, Complete, Frame, Limits, Negotiated, ObjectFormat, ObjectId};
 use crate::proto::{PackFrame, default_capabilities};
 use crate::{Error, ErrorKind};
 
@@ -58,32 +60,40 @@ impl Default for Config {
 /// The state machine that reads a push: bytes in, [`Frame`]s out.
 ///
 /// ```text
-///  state     reads                             gives                                then
-///  Commands  "shallow <id>"                    Shallow                              Commands
-///            "<old> <new> <name>\0<caps>"      Capabilities, Command                Commands
-///            "<old> <new> <name>"              Command                              Commands
-///            flush-pkt, no command yet         Flush, Complete                      Done
-///            flush-pkt                         -, if push options were negotiated   Options
-///            flush-pkt                         Flush                                Pack
-///            flush-pkt, only deletions         Flush, Complete                      Done
-///            end of stream before any byte     end of stream                        Done
-///  Options   "<option>"                        PushOption                           Options
-///            flush-pkt                         Flush [, Complete]                   Pack or Done
-///  Pack      the pack                          PackHeader, PackObject or PackData   Pack
-///            the trailer                       Complete                             Done
-///  Done      nothing more                      end of stream                        Done
-///  any       what must not be there            an error                             Failed
-///  Failed    nothing more                      the same error again                 Failed
+///  state        reads                             gives                                then
+///  Commands     "shallow <id>"                    Shallow                              Commands
+///               "<old> <new> <name>\0<caps>"      Capabilities, Command                Commands
+///               "<old> <new> <name>"              Command                              Commands
+///               "push-cert\0<caps>"               Capabilities                         Certificate
+///               "push-cert"                       -                                    Certificate
+///               flush-pkt, no command yet         Flush, Complete                      Done
+///               flush-pkt                         -, if push options were negotiated   Options
+///               flush-pkt                         Flush                                Pack
+///               flush-pkt, only deletions         Flush, Complete                      Done
+///               end of stream before any byte     end of stream                        Done
+///  Certificate  a line of the certificate         -                                    Certificate
+///               "push-cert-end\n"                 Certificate, Command*                Commands
+///               flush-pkt                         Certificate, Command*, and what      as from Commands
+///                                                 Commands give at a flush-pkt
+///  Options      "<option>"                        PushOption                           Options
+///               flush-pkt                         Flush [, Complete]                   Pack or Done
+///  Pack         the pack                          PackHeader, PackObject or PackData   Pack
+///               the trailer                       Complete                             Done
+///  Done         nothing more                      end of stream                        Done
+///  any          what must not be there            an error                             Failed
+///  Failed       nothing more                      the same error again                 Failed
 /// ```
 ///
-/// Delim- and response-end-pkts end a list as a flush-pkt does, because git reads them so.
+/// Delim- and response-end-pkts end a list as a flush-pkt does, because git reads them so; in a certificate they are an
+/// error. A certificate is the only source of commands: one beside plain commands, or beside another, is an error, as
+/// gitprotocol-pack has it (git itself takes both).
 #[derive(Debug)]
 pub struct Receive {
     config: Config,
     state: State,
     negotiated: Negotiated,
-    /// A frame that the same bytes gave beside the last one.
-    pending: Option<Frame>,
+    /// Frames that the same bytes gave beside the last one.
+    pending: VecDeque<Frame>,
     /// Bytes of the request that were taken from the source, the pack's aside.
     offset: u64,
     counts: Counts,
@@ -92,6 +102,8 @@ pub struct Receive {
 #[derive(Debug)]
 enum State {
     Commands,
+    /// With the text of the certificate so far.
+    Certificate(BytesMut),
     Options,
     Objects(Box<PackDecoder>),
     Opaque(OpaqueDecoder),
@@ -105,8 +117,11 @@ struct Counts {
     shallow: usize,
     options: usize,
     option_bytes: usize,
+    capability_bytes: usize,
     /// Whether some command is not a deletion, so that a pack follows.
     needs_pack: bool,
+    /// Whether the commands came in a certificate.
+    signed: bool,
 }
 
 impl Receive {
@@ -116,7 +131,7 @@ impl Receive {
             config,
             state: State::Commands,
             negotiated: Negotiated::default(),
-            pending: None,
+            pending: VecDeque::new(),
             offset: 0,
             counts: Counts::default(),
         }
@@ -138,12 +153,32 @@ impl Receive {
     /// # Errors
     ///
     /// The first error is final: it is given again for each further call.
+    #[inline]
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
-        if let Some(frame) = self.pending.take() {
+        // Nearly every frame is an object, and nothing else is to be done about it.
+        if let State::Objects(pack) = &mut self.state {
+            return match pack.decode(src) {
+                Ok(Some(PackFrame::Object(object))) => Ok(Some(Frame::PackObject(object))),
+                Ok(None) => Ok(None),
+                rare => self.pack_frame(rare),
+            };
+        }
+        self.decode_other(src)
+    }
+
+    fn decode_other(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
+        if let Some(frame) = self.pending.pop_front() {
             return Ok(Some(frame));
         }
         let result = self.advance(src);
         self.latch(result)
+    }
+
+    fn pack_frame(&mut self, frame: Result<Option<PackFrame>, Error>) -> Result<Option<Frame>, Error> {
+        if let Ok(Some(PackFrame::Complete(_))) = frame {
+            self.state = State::Done;
+        }
+        self.latch(frame.map(|frame| frame.map(Frame::from)))
     }
 
     /// As [`decode`](Self::decode), when no byte will follow those in `src`: the end of the stream is flush.
@@ -162,62 +197,77 @@ impl Receive {
 
     /// Whether the push has ended, well or not: no call gives another frame.
     pub fn is_done(&self) -> bool {
-        self.pending.is_none() && matches!(self.state, State::Done | State::Failed(_))
+        self.pending.is_empty() && matches!(self.state, State::Done | State::Failed(_))
     }
 
     fn latch(&mut self, result: Result<Option<Frame>, Error>) -> Result<Option<Frame>, Error> {
         if let Err(error) = &result {
             self.state = State::Failed(error.clone());
+            // What the same bytes gave before the error is not to come after it.
+            self.pending.clear();
         }
         result
     }
 
     fn advance(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
         loop {
-            let frame = match &mut self.state {
-                State::Commands | State::Options => {
-                    let Some(step) = self.head(src)? else { return Ok(None) };
-                    match step {
-                        Some(frame) => return Ok(Some(frame)),
+            return match &mut self.state {
+                State::Commands | State::Certificate(_) | State::Options => {
+                    if !self.head(src)? {
+                        return Ok(None);
+                    }
+                    match self.pending.pop_front() {
+                        Some(frame) => Ok(Some(frame)),
                         None => continue,
                     }
                 }
-                State::Objects(pack) => pack.decode(src)?,
-                State::Opaque(pack) => pack.decode(src)?,
-                State::Done => None,
-                State::Failed(error) => return Err(error.clone()),
+                State::Objects(pack) => {
+                    let frame = pack.decode(src);
+                    self.pack_frame(frame)
+                }
+                State::Opaque(pack) => {
+                    let frame = pack.decode(src);
+                    self.pack_frame(frame)
+                }
+                State::Done => Ok(None),
+                State::Failed(error) => Err(error.clone()),
             };
-            if let Some(PackFrame::Complete(_)) = frame {
-                self.state = State::Done;
-            }
-            return Ok(frame.map(Frame::from));
         }
     }
 
-    /// Reads one pkt-line of the head: `None` if it is not all there, `Some(None)` if it gave no frame.
-    fn head(&mut self, src: &mut BytesMut) -> Result<Option<Option<Frame>>, Error> {
+    /// Reads one pkt-line of the head, and puts the frames that it gives into `pending`; false if it is not all there.
+    fn head(&mut self, src: &mut BytesMut) -> Result<bool, Error> {
         let peeked = pkt_line::peek(src).map_err(|error| error.with_offset(self.offset))?;
-        let Some((line, len)) = peeked else { return Ok(None) };
+        let Some((line, len)) = peeked else { return Ok(false) };
         let data = match line {
             PktLine::Data(data) => Some(Bytes::copy_from_slice(data)),
+            PktLine::Delim | PktLine::ResponseEnd if matches!(self.state, State::Certificate(_)) => {
+                return Err(self.protocol("protocol error: got an unexpected packet".to_owned()));
+            }
             PktLine::Flush | PktLine::Delim | PktLine::ResponseEnd => None,
         };
-        let is_options = matches!(self.state, State::Options);
-        let frame = match data {
-            Some(line) if is_options => Some(self.push_option(&line)?),
-            Some(line) => Some(self.command_line(&line)?),
-            None if is_options => Some(self.end_of_head()),
-            None => self.end_of_commands(),
-        };
+        match (&self.state, data) {
+            (State::Certificate(_), Some(line)) if &line[..] != b"push-cert-end\n" => self.certificate_line(&line)?,
+            (State::Certificate(_), line) => {
+                self.end_of_certificate()?;
+                if line.is_none() {
+                    self.end_of_commands();
+                }
+            }
+            (State::Options, Some(line)) => self.push_option(&line)?,
+            (State::Options, None) => self.end_of_head(),
+            (_, Some(line)) => self.command_line(&line)?,
+            (_, None) => self.end_of_commands(),
+        }
         src.advance(len);
         self.offset = self.offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         if self.offset > self.config.limits.head_bytes {
             return Err(self.limit("bytes before the pack", self.config.limits.head_bytes));
         }
-        Ok(Some(frame))
+        Ok(true)
     }
 
-    fn command_line(&mut self, line: &[u8]) -> Result<Frame, Error> {
+    fn command_line(&mut self, line: &[u8]) -> Result<(), Error> {
         let line = pkt_line::chomp(line);
         let (line, capabilities) = match line.iter().position(|byte| *byte == 0) {
             Some(nul) => (line.get(..nul).unwrap_or(line), line.get(nul.saturating_add(1)..)),
@@ -229,9 +279,38 @@ impl Receive {
         if let Some(id) = line.strip_prefix(b"shallow ") {
             return self.shallow(id);
         }
+        let is_certificate = line == b"push-cert";
+        if self.counts.signed || (is_certificate && self.counts.commands > 0) {
+            let text = "protocol error: got both push certificate and unsigned commands";
+            return Err(self.protocol(text.to_owned()));
+        }
+        self.counts.capability_bytes = self.counts.capability_bytes.saturating_add(capabilities.map_or(0, <[u8]>::len));
+        if self.counts.capability_bytes > self.config.limits.capability_bytes {
+            return Err(self.limit("bytes of capabilities", self.config.limits.capability_bytes));
+        }
+        let requested = capabilities.map(Capabilities::parse);
+        if let Some(requested) = &requested {
+            // First of all: an error in what stands before them is answered in the form that they ask for.
+            self.negotiate(requested)?;
+        }
+        let command = if is_certificate {
+            self.counts.signed = true;
+            self.state = State::Certificate(BytesMut::new());
+            None
+        } else {
+            let command = Command::parse(line, self.config.format).ok_or_else(|| {
+                self.protocol(format!("protocol error: expected old/new/ref, got '{}'", excerpt(line)))
+            })?;
+            self.count(&command)?;
+            Some(command)
+        };
+        self.pending.extend(requested.map(Frame::Capabilities));
+        self.pending.extend(command.map(Frame::Command));
+        Ok(())
+    }
+
+    fn count(&mut self, command: &Command) -> Result<(), Error> {
         let limits = &self.config.limits;
-        let command = Command::parse(line, self.config.format)
-            .ok_or_else(|| self.protocol(format!("protocol error: expected old/new/ref, got '{}'", excerpt(line))))?;
         if command.name.len() > limits.ref_name_bytes {
             return Err(self.limit("bytes in a ref name", limits.ref_name_bytes));
         }
@@ -240,26 +319,45 @@ impl Receive {
         }
         self.counts.commands = self.counts.commands.saturating_add(1);
         self.counts.needs_pack |= !command.is_delete();
-        let Some(text) = capabilities else { return Ok(Frame::Command(command)) };
+        Ok(())
+    }
 
-        let requested = Capabilities::parse(text);
-        self.negotiate(&requested)?;
-        self.pending = Some(Frame::Command(command));
-        Ok(Frame::Capabilities(requested))
+    fn certificate_line(&mut self, line: &[u8]) -> Result<(), Error> {
+        let limit = self.config.limits.certificate_bytes;
+        let State::Certificate(text) = &mut self.state else { return Ok(()) };
+        if text.len().saturating_add(line.len()) > limit {
+            return Err(self.limit("bytes of a push certificate", limit));
+        }
+        text.extend_from_slice(line);
+        Ok(())
+    }
+
+    fn end_of_certificate(&mut self) -> Result<(), Error> {
+        let State::Certificate(text) = &mut self.state else { return Ok(()) };
+        let text = text.split().freeze();
+        let certificate =
+            Certificate::parse(text, self.config.format).map_err(|error| self.protocol(error.to_string()))?;
+        let commands = certificate.commands().to_vec();
+        self.pending.push_back(Frame::Certificate(certificate));
+        for command in commands {
+            self.count(&command)?;
+            self.pending.push_back(Frame::Command(command));
+        }
+        self.state = State::Commands;
+        Ok(())
     }
 
     /// Capabilities behind a later command count too, as with git.
     fn negotiate(&mut self, requested: &Capabilities) -> Result<(), Error> {
+        self.negotiated.merge(&Negotiated::new(&self.config.advertised, requested));
         let wanted = requested.value("object-format").unwrap_or(self.config.format.name().as_bytes());
         if wanted != self.config.format.name().as_bytes() {
             return Err(self.protocol(format!("error: unsupported object format '{}'", wanted.escape_ascii())));
         }
-        let more = Negotiated::new(&self.config.advertised, requested);
-        self.negotiated.merge(&more);
         Ok(())
     }
 
-    fn shallow(&mut self, id: &[u8]) -> Result<Frame, Error> {
+    fn shallow(&mut self, id: &[u8]) -> Result<(), Error> {
         let limit = self.config.limits.shallow;
         if self.counts.shallow >= limit {
             return Err(self.limit("shallow lines", limit));
@@ -267,10 +365,11 @@ impl Receive {
         self.counts.shallow = self.counts.shallow.saturating_add(1);
         let id = ObjectId::from_hex(self.config.format, id)
             .ok_or_else(|| self.protocol(format!("protocol error: expected shallow sha, got '{}'", excerpt(id))))?;
-        Ok(Frame::Shallow(id))
+        self.pending.push_back(Frame::Shallow(id));
+        Ok(())
     }
 
-    fn push_option(&mut self, line: &[u8]) -> Result<Frame, Error> {
+    fn push_option(&mut self, line: &[u8]) -> Result<(), Error> {
         let limits = &self.config.limits;
         let option = pkt_line::chomp(line);
         self.counts.options = self.counts.options.saturating_add(1);
@@ -281,18 +380,20 @@ impl Receive {
         if self.counts.option_bytes > limits.push_option_bytes {
             return Err(self.limit("bytes of push options", limits.push_option_bytes));
         }
-        Ok(Frame::PushOption(Bytes::copy_from_slice(option)))
+        self.pending.push_back(Frame::PushOption(Bytes::copy_from_slice(option)));
+        Ok(())
     }
 
-    fn end_of_commands(&mut self) -> Option<Frame> {
+    fn end_of_commands(&mut self) {
         if self.counts.commands > 0 && self.negotiated.push_options {
             self.state = State::Options;
-            return None;
+        } else {
+            self.end_of_head();
         }
-        Some(self.end_of_head())
     }
 
-    fn end_of_head(&mut self) -> Frame {
+    fn end_of_head(&mut self) {
+        self.pending.push_back(Frame::Flush);
         if self.counts.needs_pack {
             self.state = match self.config.payload {
                 Payload::Objects => {
@@ -303,9 +404,8 @@ impl Receive {
             };
         } else {
             self.state = State::Done;
-            self.pending = Some(Frame::Complete(Complete { checksum: None, pack_len: 0, verified: true }));
+            self.pending.push_back(Frame::Complete(Complete { checksum: None, pack_len: 0, verified: true }));
         }
-        Frame::Flush
     }
 
     fn end_of_stream(&mut self, src: &BytesMut) -> Result<Option<Frame>, Error> {
@@ -317,7 +417,7 @@ impl Receive {
                 self.state = State::Done;
                 return Ok(None);
             }
-            State::Commands | State::Options => {
+            State::Commands | State::Certificate(_) | State::Options => {
                 (self.offset, ErrorKind::UnexpectedEof, "the remote end hung up inside the command list")
             }
             State::Objects(pack) => (pack.offset(), ErrorKind::IncompletePack, "the pack is incomplete: early EOF"),

@@ -1,7 +1,9 @@
+use std::collections::VecDeque;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::proto::pkt_line;
-use crate::proto::{Capabilities, Command, Complete, Frame, Negotiated};
+use crate::proto::{Capabilities, Certificate, Command, Complete, Frame, Negotiated};
 use crate::{Error, ErrorKind};
 
 /// The other side of [`Receive`](crate::proto::Receive): frames in, the bytes of a request out, as a client or a proxy
@@ -28,6 +30,8 @@ pub struct Send {
     /// The capabilities that wait for the command that they stand behind.
     capabilities: Option<Capabilities>,
     has_command: bool,
+    /// In a signed push, the commands of the certificate that are still to come as frames: they are on the wire already.
+    signed: Option<VecDeque<Command>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,7 @@ impl Send {
             negotiated: Negotiated::default(),
             capabilities: None,
             has_command: false,
+            signed: None,
         }
     }
 
@@ -63,14 +68,21 @@ impl Send {
                 self.capabilities = Some(capabilities);
                 Ok(())
             }
-            (State::Commands, Frame::Command(command)) => self.command(&command, dst),
+            (State::Commands, Frame::Certificate(certificate)) if !self.has_command && self.signed.is_none() => {
+                self.certificate(&certificate, dst)
+            }
+            (State::Commands, Frame::Command(command)) if self.next_signed() == Some(Some(&command)) => {
+                self.signed.as_mut().and_then(VecDeque::pop_front);
+                Ok(())
+            }
+            (State::Commands, Frame::Command(command)) if self.signed.is_none() => self.command(&command, dst),
             (State::Commands, Frame::PushOption(option)) if self.has_options() => {
                 pkt_line::encode_flush(dst);
                 self.state = State::Options;
                 pkt_line::encode_parts(&[&option, b"\n"], dst)
             }
             (State::Options, Frame::PushOption(option)) => pkt_line::encode_parts(&[&option, b"\n"], dst),
-            (State::Commands, Frame::Flush) => {
+            (State::Commands, Frame::Flush) if self.next_signed().flatten().is_none() => {
                 pkt_line::encode_flush(dst);
                 if self.has_options() {
                     pkt_line::encode_flush(dst);
@@ -105,7 +117,12 @@ impl Send {
     }
 
     fn has_options(&self) -> bool {
-        self.has_command && self.negotiated.push_options
+        self.has_command && self.negotiated.push_options && self.next_signed().flatten().is_none()
+    }
+
+    /// In a signed push, the command that must come next, if one must.
+    fn next_signed(&self) -> Option<Option<&Command>> {
+        self.signed.as_ref().map(VecDeque::front)
     }
 
     fn command(&mut self, command: &Command, dst: &mut BytesMut) -> Result<(), Error> {
@@ -119,6 +136,26 @@ impl Send {
             None => pkt_line::encode_parts(&[ids.as_bytes(), &command.name], dst),
             Some(list) => pkt_line::encode_parts(&[ids.as_bytes(), &command.name, b"\0 ", list.as_bytes()], dst),
         }
+    }
+
+    /// Line by line, as git sends it.
+    fn certificate(&mut self, certificate: &Certificate, dst: &mut BytesMut) -> Result<(), Error> {
+        match self.capabilities.take() {
+            None => pkt_line::encode(b"push-cert\n", dst)?,
+            Some(list) => pkt_line::encode_parts(&[b"push-cert\0 ", list.as_bytes()], dst)?,
+        }
+        for line in certificate.raw().split_inclusive(|byte| *byte == b'\n') {
+            for piece in line.chunks(pkt_line::MAX_DATA) {
+                // In one pkt-line this would end the certificate.
+                let whole = if piece == b"push-cert-end\n" { 1 } else { pkt_line::MAX_DATA };
+                for part in piece.chunks(whole) {
+                    pkt_line::encode(part, dst)?;
+                }
+            }
+        }
+        self.has_command = !certificate.commands().is_empty();
+        self.signed = Some(certificate.commands().iter().cloned().collect());
+        pkt_line::encode(b"push-cert-end\n", dst)
     }
 
     /// The trailer; that of an opaque pack went out with its data.

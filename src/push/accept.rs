@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use futures_util::StreamExt;
 use tokio::io::AsyncRead;
 use tokio_util::codec::FramedRead;
@@ -43,14 +45,31 @@ where
     R: AsyncRead + Unpin,
 {
     let result = loop {
-        match framed.next().await {
-            None => break Ok(false),
-            Some(Ok(Frame::Flush)) => break Ok(!request.commands().is_empty()),
-            // The codec gives no other frame before the flush-pkt, so whatever comes belongs to the head.
-            Some(Ok(frame)) => drop(request.extend(frame)),
-            Some(Err(error)) => break Err(error),
+        let item = framed.next().await;
+        if let ControlFlow::Break(result) = take_head_item(request, item) {
+            break result;
         }
     };
     request.set_negotiated(framed.decoder().negotiated().clone());
     result
+}
+
+/// Adds what the codec gave to the head; breaks when that is the end of it.
+pub(crate) fn take_head_item(
+    request: &mut UpdateRequest,
+    item: Option<Result<Frame, Error>>,
+) -> ControlFlow<Result<bool, Error>> {
+    match item {
+        None => ControlFlow::Break(Ok(false)),
+        Some(Ok(Frame::Flush)) => {
+            request.judge_signed_options();
+            ControlFlow::Break(Ok(!request.commands().is_empty()))
+        }
+        // The codec gives no other frame before the flush-pkt, so whatever comes belongs to the head.
+        Some(Ok(frame)) => {
+            request.extend(frame);
+            ControlFlow::Continue(())
+        }
+        Some(Err(error)) => ControlFlow::Break(Err(error)),
+    }
 }

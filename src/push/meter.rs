@@ -1,5 +1,7 @@
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::push::Progress;
 
@@ -24,23 +26,30 @@ struct State {
 const DELAY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
+fn later(now: Instant, by: Duration) -> Instant {
+    now.checked_add(by).unwrap_or(now)
+}
+
 impl Meter {
     /// A meter with this title.
     pub fn new(progress: &Progress, title: &'static str) -> Self {
-        let state = State { next: Instant::now() + DELAY, shown: false, last: (0, 0) };
+        let state = State { next: later(Instant::now(), DELAY), shown: false, last: (0, 0) };
         Self { progress: progress.clone(), title, state: Mutex::new(state) }
     }
 
     /// `done` of `total` are done. May be called from any thread, as often as one likes.
     pub fn update(&self, done: u64, total: u64) {
+        if self.progress.is_quiet() {
+            return;
+        }
         // Whoever finds the lock taken need not wait: somebody else is saying the same.
         let Ok(mut state) = self.state.try_lock() else { return };
         state.last = (done, total);
         let now = Instant::now();
-        if self.progress.is_quiet() || now < state.next {
+        if now < state.next {
             return;
         }
-        state.next = now + PAUSE;
+        state.next = later(now, PAUSE);
         state.shown |= self.progress.try_say(self.line(done, total, "\r"));
     }
 

@@ -20,6 +20,17 @@
 //! # Ok::<(), receive_pack::Error>(())
 //! # }).unwrap();
 //! ```
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 
 mod accept;
 mod extensions;
@@ -28,6 +39,7 @@ mod pack;
 mod progress;
 mod request;
 
+pub(crate) use accept::take_head_item;
 pub use accept::{accept, read_head};
 pub use extensions::Extensions;
 pub use meter::Meter;

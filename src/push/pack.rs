@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::codec::FramedRead;
 
 use crate::codec::ReceivePackCodec;
@@ -27,7 +27,10 @@ pub struct Pack<R> {
     complete: Arc<AtomicBool>,
     reclaim: Option<oneshot::Sender<FramedRead<R, ReceivePackCodec>>>,
     idle: Option<Idle>,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
+
+const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How long the client may send nothing.
 struct Idle {
@@ -40,7 +43,7 @@ struct Idle {
 impl<R> Pack<R> {
     /// The rest of a connection whose head was read.
     pub fn new(framed: FramedRead<R, ReceivePackCodec>) -> Self {
-        Self { framed: Some(framed), ended: false, complete: Arc::default(), reclaim: None, idle: None }
+        Self { framed: Some(framed), ended: false, complete: Arc::default(), reclaim: None, idle: None, deadline: None }
     }
 
     /// A future that gives the connection back once this body is dropped.
@@ -57,6 +60,12 @@ impl<R> Pack<R> {
         self.idle = limit.into().map(|limit| Idle { limit, sleep: Box::pin(sleep(limit)), running: false });
     }
 
+    /// When the client must have sent all, or the body ends in [`ErrorKind::TimedOut`]. What has come by then is still
+    /// given. Not limited unless set; needs a runtime with time enabled.
+    pub fn set_deadline(&mut self, deadline: impl Into<Option<Instant>>) {
+        self.deadline = deadline.into().map(|deadline| Box::pin(sleep_until(deadline)));
+    }
+
     /// Becomes true when the pack is in.
     pub(crate) fn completion(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.complete)
@@ -66,13 +75,15 @@ impl<R> Pack<R> {
 impl<R: AsyncRead + Unpin> Stream for Pack<R> {
     type Item = Result<PackFrame, Error>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {
             return Poll::Ready(None);
         }
         let Some(framed) = self.framed.as_mut() else { return Poll::Ready(None) };
         let polled = Pin::new(framed).poll_next(cx);
-        let item = match ready!(or_timed_out(&mut self.idle, polled, cx)) {
+        let polled = or_idle(&mut self.idle, polled, cx);
+        let item = match ready!(or_too_late(&mut self.deadline, polled, cx)) {
             Some(Ok(frame)) => PackFrame::try_from(frame)
                 .map_err(|frame| Error::new(ErrorKind::Protocol, format!("frame of a head inside a body: {frame:?}"))),
             Some(Err(error)) => Err(error),
@@ -86,12 +97,11 @@ impl<R: AsyncRead + Unpin> Stream for Pack<R> {
     }
 }
 
-/// The frame that was polled for, or an error if it did not come in time.
-fn or_timed_out(
-    idle: &mut Option<Idle>,
-    polled: Poll<Option<Result<Frame, Error>>>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame, Error>>> {
+/// What the connection gives when it is polled.
+type Polled = Poll<Option<Result<Frame, Error>>>;
+
+/// The frame that was polled for, or an error if the client has been silent for too long.
+fn or_idle(idle: &mut Option<Idle>, polled: Polled, cx: &mut Context<'_>) -> Polled {
     let Some(idle) = idle else { return polled };
     if polled.is_ready() {
         idle.running = false;
@@ -99,11 +109,26 @@ fn or_timed_out(
     }
     if !idle.running {
         idle.running = true;
-        idle.sleep.as_mut().reset(Instant::now() + idle.limit);
+        // A limit too far away for a clock is none for the next years.
+        let now = Instant::now();
+        let end = now.checked_add(idle.limit).or_else(|| now.checked_add(YEARS));
+        idle.sleep.as_mut().reset(end.unwrap_or(now));
     }
     ready!(idle.sleep.as_mut().poll(cx));
     let text = format!("the client sent nothing for {} seconds", idle.limit.as_secs());
     Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, text))))
+}
+
+/// The frame that was polled for, or an error if it is too late for any.
+fn or_too_late(deadline: &mut Option<Pin<Box<Sleep>>>, polled: Polled, cx: &mut Context<'_>) -> Polled {
+    match (polled, deadline) {
+        (Poll::Pending, Some(deadline)) => {
+            ready!(deadline.as_mut().poll(cx));
+            let text = "the client did not send its push in the time that the server allows";
+            Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, text))))
+        }
+        (polled, _) => polled,
+    }
 }
 
 impl<R> Drop for Pack<R> {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::proto::{Capabilities, Command, Frame, Negotiated, ObjectFormat, ObjectId, Report};
+use crate::proto::{Capabilities, Certificate, Command, Frame, Negotiated, ObjectFormat, ObjectId, Report};
 use crate::push::Extensions;
 
 /// One push: its head, what layers have learned about it, and its body, a stream of
@@ -79,6 +79,7 @@ pub struct UpdateRequest {
     shallow: Vec<ObjectId>,
     commands: Vec<Command>,
     push_options: Vec<Bytes>,
+    certificate: Option<Certificate>,
     /// As many as there are commands.
     refusals: Vec<Option<Cow<'static, str>>>,
 }
@@ -93,6 +94,7 @@ impl UpdateRequest {
             shallow: Vec::new(),
             commands: Vec::new(),
             push_options: Vec::new(),
+            certificate: None,
             refusals: Vec::new(),
         }
     }
@@ -103,6 +105,7 @@ impl UpdateRequest {
             Frame::Capabilities(more) if self.capabilities.is_empty() => self.capabilities = more,
             Frame::Capabilities(more) => self.capabilities = self.capabilities.with(more.as_bytes()),
             Frame::Shallow(id) => self.shallow.push(id),
+            Frame::Certificate(certificate) => self.certificate = Some(certificate),
             Frame::Command(command) => self.push_command(command),
             Frame::PushOption(option) => self.push_options.push(option),
             other => return Some(other),
@@ -131,6 +134,16 @@ impl UpdateRequest {
         &self.capabilities
     }
 
+    /// The program that pushes, as it calls itself: `git/2.47.3`.
+    pub fn agent(&self) -> Option<&[u8]> {
+        self.capabilities.value("agent")
+    }
+
+    /// What the client calls this push in its own logs (`session-id`), if it was told that the server wants to know.
+    pub fn session_id(&self) -> Option<&[u8]> {
+        self.capabilities.value("session-id")
+    }
+
     /// What was negotiated.
     pub fn negotiated(&self) -> &Negotiated {
         &self.negotiated
@@ -149,6 +162,21 @@ impl UpdateRequest {
     /// The push options, in the order of the client.
     pub fn push_options(&self) -> &[Bytes] {
         &self.push_options
+    }
+
+    /// The certificate of a signed push. The commands are those that it lists; whether it is to be believed is for
+    /// [`certificate`](crate::certificate) to find out.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
+    /// If the push options that were signed are not those that came, refuses all commands with git's
+    /// `inconsistent push options`. [`read_head`](crate::push::read_head) has called this.
+    pub fn judge_signed_options(&mut self) {
+        let differ = |certificate: &Certificate| certificate.push_options() != self.push_options;
+        if self.certificate.as_ref().is_some_and(differ) {
+            self.refuse_where(|_| Some("inconsistent push options"));
+        }
     }
 
     /// Whether a pack follows: unless every command is a deletion.

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::checksum::Checksummed;
 use crate::proto::{Complete, PackFrame, Report};
-use crate::push::{Extensions, Progress, Push, UpdateRequest};
+use crate::push::{Extensions, Meter, Progress, Push, UpdateRequest};
 use crate::receive::{PreReceive, Received};
 use crate::store::{Quarantine, Store};
 use crate::{Error, ErrorKind};
@@ -82,7 +82,7 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
         let progress = extensions.get::<Progress>().cloned().unwrap_or_default();
         let mut quarantine = self.store.quarantine(&request, progress.clone()).await?;
         let judged = async {
-            let complete = fill(&mut quarantine, body).await?;
+            let complete = fill(&mut quarantine, body, Meter::new(&progress, "Receiving objects")).await?;
             quarantine.seal(&mut request, &complete).await?;
             request.settle_atomic();
             if !request.is_refused() {
@@ -106,17 +106,27 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
     }
 }
 
-/// Writes the body into the quarantine, to its end.
+/// Writes the body into the quarantine, to its end, and tells the pusher how far it is.
 async fn fill(
     quarantine: &mut impl Quarantine,
     body: impl Stream<Item = Result<PackFrame, Error>>,
+    meter: Meter,
 ) -> Result<Complete, Error> {
     let mut body = pin!(body);
+    let (mut done, mut total) = (0_u64, 0);
     while let Some(frame) = body.next().await {
-        match frame? {
-            PackFrame::Complete(complete) => return Ok(complete),
-            frame => quarantine.write(frame).await?,
+        let frame = frame?;
+        match &frame {
+            PackFrame::Complete(complete) => return Ok(*complete),
+            PackFrame::Header(header) => total = u64::from(header.objects),
+            PackFrame::Object(object) if object.is_end() => {
+                done = done.saturating_add(1);
+                meter.update(done, total);
+            }
+            // What an opaque pack holds is not known.
+            PackFrame::Object(_) | PackFrame::Data(_) => {}
         }
+        quarantine.write(frame).await?;
     }
     Err(Error::new(ErrorKind::IncompletePack, "the pack is incomplete: early EOF"))
 }

@@ -1,4 +1,5 @@
 //! What objects point at, read without allocation and as leniently as git's own walk reads it.
+#![cfg_attr(not(feature = "_index"), allow(dead_code, reason = "without a store only commits are read"))]
 
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 

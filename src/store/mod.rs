@@ -11,17 +11,24 @@
 //! | `bare-repository` | [`BareRepository`]: a directory that stock git reads |
 
 #[cfg(feature = "bare-repository")]
-mod bare_repository;
+pub(crate) mod bare_repository;
 mod contract;
 #[cfg(feature = "_index")]
-pub(crate) mod index;
+mod examine;
 #[cfg(feature = "_index")]
+pub(crate) mod index;
 pub(crate) mod links;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "_index")]
+mod scan;
 
 #[cfg(feature = "bare-repository")]
 pub use bare_repository::{BareQuarantine, BareRepository};
 pub use contract::{Quarantine, Store};
+#[cfg(feature = "_index")]
+pub use index::PackLimits;
 #[cfg(feature = "memory")]
 pub use memory::{MemoryQuarantine, MemoryStore};
+#[cfg(feature = "_index")]
+pub use scan::Scan;

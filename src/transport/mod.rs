@@ -2,8 +2,9 @@
 //!
 //! - `git://`: [`DaemonRequest`], the first pkt-line of a connection.
 //! - SSH: [`SshCommand`], the command line of an exec request.
+//! - HTTP: the module `http` (feature `http`), which is the whole conversation: HTTP cuts it into requests.
 //!
-//! Neither decides anything: whether the path may be served is the server's to say.
+//! None of them decides anything: whether the path may be served is the server's to say.
 //!
 //! ```
 //! use receive_pack::transport::SshCommand;
@@ -11,8 +12,21 @@
 //! let command = SshCommand::parse(b"git-receive-pack '/srv/it'\\''s.git'").unwrap();
 //! assert_eq!((command.service(), command.path()), ("git-receive-pack", &b"/srv/it's.git"[..]));
 //! ```
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 
 mod daemon;
+#[cfg(feature = "http")]
+pub mod http;
 mod ssh;
 
 pub use daemon::DaemonRequest;

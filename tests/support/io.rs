@@ -27,13 +27,17 @@ pub struct Script {
 
 impl Script {
     /// A reader of these chunks, one after the other.
+    ///
+    /// With `RECEIVE_PACK_TEST_SLOW` in the environment it gives one byte a read, with pauses, unless the test says
+    /// otherwise: so the same tests run again over the slowest of lines.
     pub fn new(chunks: impl IntoIterator<Item = Bytes, IntoIter: Send + 'static>) -> Self {
+        let slow = std::env::var_os("RECEIVE_PACK_TEST_SLOW").is_some();
         Self {
             chunks: Box::new(chunks.into_iter()),
             current: Bytes::new(),
-            piece: usize::MAX,
+            piece: if slow { 1 } else { usize::MAX },
             left: u64::MAX,
-            pause: None,
+            pause: slow.then(|| Rng::new(1)),
             paused: false,
             open: false,
         }

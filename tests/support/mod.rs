@@ -3,8 +3,11 @@
 // Each test binary compiles the whole module and uses the part that it needs; nothing here is anybody's public API.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod clients;
 pub mod fast_import;
+pub mod forge;
 pub mod git;
+pub mod host;
 pub mod io;
 pub mod memory;
 pub mod pack;

@@ -25,6 +25,7 @@ pub struct Request {
     capabilities: String,
     shallow: Vec<String>,
     commands: Vec<String>,
+    certificate: Option<(String, String)>,
     options: Option<Vec<String>>,
     pack: Bytes,
 }
@@ -79,6 +80,12 @@ impl Request {
         self.capability("push-options")
     }
 
+    /// Sends the commands in a push certificate, with these headers and this signature: whole lines, each.
+    pub fn signed(mut self, headers: &str, signature: &str) -> Self {
+        self.certificate = Some((headers.to_owned(), signature.to_owned()));
+        self
+    }
+
     /// What follows the head: a pack, a piece of one, or anything else.
     pub fn pack(mut self, pack: impl Into<Bytes>) -> Self {
         self.pack = pack.into();
@@ -91,7 +98,14 @@ impl Request {
         for id in &self.shallow {
             head.extend_from_slice(&pkt(format!("shallow {id}")));
         }
-        for (index, command) in self.commands.iter().enumerate() {
+        if let Some((headers, signature)) = &self.certificate {
+            head.extend_from_slice(&pkt(format!("push-cert\0{}", self.capabilities)));
+            let commands = self.commands.iter().map(|command| format!("{command}\n")).collect::<String>();
+            for line in format!("{headers}\n{commands}{signature}push-cert-end\n").split_inclusive('\n') {
+                head.extend_from_slice(&pkt(line));
+            }
+        }
+        for (index, command) in self.commands.iter().enumerate().filter(|_| self.certificate.is_none()) {
             head.extend_from_slice(&match index {
                 0 => pkt(format!("{command}\0{}", self.capabilities)),
                 _ => pkt(command),

@@ -1,18 +1,25 @@
 //! Servers to push to: the crate's examples as processes of their own, and `serve` within the test.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use receive_pack::Error;
 use receive_pack::checksum::ChecksumLayer;
+use receive_pack::proto::Report;
+use receive_pack::push::{Pack, Push};
 use receive_pack::receive::{PreReceive, ReceivePack};
 use receive_pack::serve::{Linger, Serve, Served};
 use receive_pack::store::Store;
-use tower::ServiceBuilder;
+use receive_pack::transport::DaemonRequest;
+use tokio::net::TcpListener;
+use tokio::net::tcp::OwnedReadHalf;
+use tower::{Service, ServiceBuilder};
 
-use super::git::Repo;
+use super::git::{Output, Repo};
 use super::io::Script;
 use super::memory;
 use super::request::{Advertised, Reply};
@@ -33,7 +40,9 @@ pub fn example(name: &str) -> PathBuf {
         ("memory", cfg!(feature = "memory")),
         ("bare-repository", cfg!(feature = "bare-repository")),
         ("collision-detection", cfg!(feature = "collision-detection")),
+        ("http", cfg!(feature = "http")),
         ("sha256", cfg!(feature = "sha256")),
+        ("sirocco", cfg!(feature = "sirocco")),
     ];
     let features: Vec<_> = features.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name).collect();
     let mut cargo = Command::new(env!("CARGO"));
@@ -56,9 +65,16 @@ impl Daemon {
     /// A daemon on a free port that makes repositories as they are pushed to.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with("sha1")
+    }
+
+    /// The same, for repositories of this object format.
+    #[track_caller]
+    pub fn start_with(object_format: &str) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(example("git_daemon"));
         command.arg("--root").arg(root.path()).args(["--auto-init", "--listen", "127.0.0.1:0"]);
+        command.args(["--object-format", object_format]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the daemon starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let ready = lines.next().expect("a line that says where it listens").expect("a line of text");
@@ -96,6 +112,77 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Any example that listens on a port, running until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    /// Starts an example with these arguments on a free port. Its first line must name a URL `git://…/…`.
+    #[track_caller]
+    pub fn start<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new(example(name));
+        command.args(["--listen", "127.0.0.1:0"]).args(args);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the example starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let ready = lines.next().expect("a line that says where it listens").expect("a line of text");
+        std::thread::spawn(move || lines.for_each(drop));
+        let url = ready.split(' ').find(|word| word.starts_with("git://"));
+        Self { child, url: url.unwrap_or_else(|| panic!("no URL in: {ready}")).to_owned() }
+    }
+
+    /// The URL that it names.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens, as `host:port`.
+    pub fn address(&self) -> &str {
+        self.url["git://".len()..].split('/').next().expect("a host")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // If it has died already, the test has failed for that.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A `git://` server within the test, on a free port: each connection is a push into `store` through the service that
+/// `make` makes. Gives its URL. It runs for as long as the runtime does.
+pub async fn listen<F, S>(store: impl Store + Sync, make: F) -> String
+where
+    F: Fn() -> S + Send + 'static,
+    S: Service<Push<Pack<OwnedReadHalf>>, Response = Report, Error = Error> + Send + 'static,
+    S::Future: Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("git://{}/any.git", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        loop {
+            let (mut read, write) = listener.accept().await.expect("a connection").0.into_split();
+            let (store, service) = (store.clone(), make());
+            tokio::spawn(async move {
+                DaemonRequest::read(&mut read).await?;
+                Serve::new().serve(read, write, store.advertise().await?, service).await
+            });
+        }
+    });
+    url
+}
+
+/// Real git, where it does not hold up the server.
+pub async fn try_push(source: &Arc<Repo>, url: &str, args: &[&str]) -> Output {
+    let (source, url) = (Arc::clone(source), url.to_owned());
+    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let push = move || source.try_push(&url, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(push).await.expect("git runs")
 }
 
 /// Takes one push into `store` within this process; gives what `serve` says of it, and every byte the client was sent.

@@ -1,7 +1,9 @@
 use bytes::{Bytes, BytesMut};
 
 use super::header::{entry_header, pack_header};
-use super::inflate::{Inflater, InvalidZlib};
+#[cfg(feature = "sirocco")]
+use super::inflate::WholeInflater;
+use super::inflate::{Inflater, StepState};
 use crate::proto::{Complete, Entry, Limits, ObjectFormat, ObjectId, PackFrame, PackHeader, PackObject};
 use crate::{Error, ErrorKind};
 
@@ -30,13 +32,16 @@ pub(crate) struct PackDecoder {
     chunk_size: usize,
     max_objects: u32,
     max_object_size: u64,
+    expansion: Expansion,
     state: State,
     /// Entries that have not begun.
     entries_left: u32,
     /// Bytes of the pack before the first byte of the source.
     offset: u64,
     inflater: Inflater,
-    /// Where data is inflated to, and cut off from.
+    #[cfg(feature = "sirocco")]
+    whole_inflater: WholeInflater,
+    /// Where data is inflated to, and cut off from; all of it is zeros or what was inflated.
     slab: BytesMut,
 }
 
@@ -65,6 +70,11 @@ struct Body {
 /// Longer than the output of any one deflate symbol (258 bytes).
 const CAREFUL: usize = 300;
 
+/// How much more space than an entry needs the inflater is given for its end: with less than this it leaves its fast
+/// path, which for half of all entries would be from their first byte on. Whether the entry overran what it declares
+/// is looked at afterwards.
+const SLACK: usize = 320;
+
 /// The size of a slab, unless the chunk is larger.
 const SLAB: usize = 256 << 10;
 
@@ -75,10 +85,13 @@ impl PackDecoder {
             chunk_size: chunk_size.max(1024),
             max_objects: limits.objects,
             max_object_size: limits.object_size,
+            expansion: Expansion::new(limits),
             state: State::Header,
             entries_left: 0,
             offset: 0,
             inflater: Inflater::new(),
+            #[cfg(feature = "sirocco")]
+            whole_inflater: WholeInflater::new(),
             slab: BytesMut::new(),
         }
     }
@@ -89,6 +102,7 @@ impl PackDecoder {
     }
 
     /// The next frame, `None` if it needs more bytes than `src` has, or if the pack has ended.
+    #[inline]
     pub(crate) fn decode(&mut self, src: &mut BytesMut) -> Result<Option<PackFrame>, Error> {
         loop {
             match self.state {
@@ -97,8 +111,19 @@ impl PackDecoder {
                     if !self.entry(src)? {
                         return Ok(None);
                     }
+                    #[cfg(feature = "sirocco")]
+                    if let Some(object) = self.whole(src) {
+                        self.expansion.add(&object, self.offset)?;
+                        return Ok(Some(PackFrame::Object(object)));
+                    }
                 }
-                State::Body(body) => return Ok(self.body(body, src)?.map(PackFrame::Object)),
+                State::Body(body) => {
+                    let frame = self.body(body, src)?;
+                    if let Some(PackFrame::Object(object)) = &frame {
+                        self.expansion.add(object, self.offset)?;
+                    }
+                    return Ok(frame);
+                }
                 State::Trailer => return Ok(self.trailer(src).map(PackFrame::Complete)),
                 State::Done => return Ok(None),
             }
@@ -127,6 +152,7 @@ impl PackDecoder {
             let text = format!("object of {} bytes exceeds the limit of {}", entry.size, self.max_object_size);
             return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(entry.offset));
         }
+        self.expansion.judge(&entry)?;
         self.entries_left = self.entries_left.saturating_sub(1);
         self.inflater.reset();
         let wire = usize::from(entry.header_len);
@@ -134,7 +160,7 @@ impl PackDecoder {
         Ok(true)
     }
 
-    fn body(&mut self, mut body: Body, src: &mut BytesMut) -> Result<Option<PackObject>, Error> {
+    fn body(&mut self, mut body: Body, src: &mut BytesMut) -> Result<Option<PackFrame>, Error> {
         let cut = self.cut(&body);
         self.make_room(cut.room);
         let mut drained = false;
@@ -151,18 +177,21 @@ impl PackDecoder {
 
             let input = src.get(body.wire..until).unwrap_or_default();
             let output = self.slab.get_mut(body.produced..room).unwrap_or_default();
-            let step = self.inflater.step(input, output).map_err(|InvalidZlib| invalid_zlib(&body))?;
+            let step = self.inflater.step(input, output);
             body.wire = body.wire.saturating_add(step.consumed);
             body.produced = body.produced.saturating_add(step.produced);
 
-            if step.done {
-                return self.end_of_entry(body, src).map(Some);
-            }
+            // Before all else: whether the inflater came to see what is wrong behind an overrun depends on the reads.
             if body.produced > cut.target {
                 return Err(size_mismatch(&body.entry, "more"));
             }
+            match step.state {
+                StepState::Ongoing => {}
+                StepState::Done => return self.end_of_entry(body, src),
+                StepState::Invalid => return Err(invalid_zlib(&body)),
+            }
             if !cut.is_last && body.produced == cut.target {
-                return Ok(Some(self.end_of_chunk(body, src)));
+                return Ok(Some(PackFrame::Object(self.end_of_chunk(body, src))));
             }
             let stuck = step.consumed == 0 && step.produced == 0;
             if careful && stuck && !drained {
@@ -172,7 +201,7 @@ impl PackDecoder {
             drained = false;
             if stuck {
                 if body.wire >= cut.wire {
-                    return Ok(Some(self.end_of_chunk(body, src)));
+                    return Ok(Some(PackFrame::Object(self.end_of_chunk(body, src))));
                 }
                 if !input.is_empty() {
                     return Err(invalid_zlib(&body));
@@ -183,14 +212,33 @@ impl PackDecoder {
         }
     }
 
+    /// The entry that has just begun, if it fits one chunk and all of it has arrived. Otherwise, and if anything about
+    /// it is wrong, nothing has happened.
+    #[cfg(feature = "sirocco")]
+    fn whole(&mut self, src: &mut BytesMut) -> Option<PackObject> {
+        let State::Body(mut body) = self.state else { return None };
+        let cut = self.cut(&body);
+        let input = src.get(body.wire..src.len().min(cut.wire))?;
+        // Most entries are shorter on the wire than inflated: what has not arrived is not begun in vain.
+        if !cut.is_last || input.len() < cut.target {
+            return None;
+        }
+        self.make_room(cut.room);
+        let output = self.slab.get_mut(..cut.room)?;
+        let consumed = self.whole_inflater.inflate(input, output, cut.target)?;
+        body.wire = body.wire.saturating_add(consumed);
+        body.produced = cut.target;
+        self.state = self.next_entry();
+        Some(self.chunk(&body, src, true))
+    }
+
     /// Where the chunk will be cut.
     fn cut(&self, body: &Body) -> Cut {
         let left = body.entry.size.saturating_sub(body.given);
         let wire = self.chunk_size.saturating_mul(2);
         match usize::try_from(left) {
-            // One byte more than declared: the inflater sees the stream's end in the same call, and an overrun at once.
             Ok(left) if left <= self.chunk_size => {
-                Cut { target: left, room: left.saturating_add(1), wire, is_last: true }
+                Cut { target: left, room: left.saturating_add(SLACK), wire, is_last: true }
             }
             _ => Cut { target: self.chunk_size, room: self.chunk_size, wire, is_last: false },
         }
@@ -201,23 +249,21 @@ impl PackDecoder {
         if self.slab.len() >= room {
             return;
         }
-        if self.slab.capacity() < room {
-            // Data of the chunk that is under way moves along; at most one chunk, once per slab.
-            let mut slab = BytesMut::with_capacity(SLAB.max(room));
-            slab.extend_from_slice(&self.slab);
-            self.slab = slab;
+        // Data of the chunk that is under way moves along; at most one chunk, once per slab.
+        let mut slab = BytesMut::zeroed(SLAB.max(room));
+        if let Some(front) = slab.get_mut(..self.slab.len()) {
+            front.copy_from_slice(&self.slab);
         }
-        self.slab.resize(room, 0);
+        self.slab = slab;
     }
 
-    fn end_of_entry(&mut self, body: Body, src: &mut BytesMut) -> Result<PackObject, Error> {
+    fn end_of_entry(&mut self, body: Body, src: &mut BytesMut) -> Result<Option<PackFrame>, Error> {
         let total = body.given.saturating_add(u64::try_from(body.produced).unwrap_or(u64::MAX));
         if total != body.entry.size {
             return Err(size_mismatch(&body.entry, if total < body.entry.size { "fewer" } else { "more" }));
         }
-        let object = self.chunk(&body, src, true);
         self.state = self.next_entry();
-        Ok(object)
+        Ok(Some(PackFrame::Object(self.chunk(&body, src, true))))
     }
 
     fn end_of_chunk(&mut self, body: Body, src: &mut BytesMut) -> PackObject {
@@ -227,12 +273,12 @@ impl PackDecoder {
         object
     }
 
+    #[inline]
     fn chunk(&mut self, body: &Body, src: &mut BytesMut, end: bool) -> PackObject {
-        self.slab.truncate(body.produced);
         PackObject {
             entry: body.entry,
             wire: self.take(src, body.wire),
-            data: self.slab.split().freeze(),
+            data: self.slab.split_to(body.produced.min(self.slab.len())).freeze(),
             data_offset: body.given,
             start: body.start,
             end,
@@ -250,6 +296,43 @@ impl PackDecoder {
         let len = len.min(src.len());
         self.offset = self.offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         src.split_to(len).freeze()
+    }
+}
+
+/// How much the pack has inflated to.
+#[derive(Debug)]
+struct Expansion {
+    inflated: u64,
+    max: u64,
+    ratio: u64,
+    floor: u64,
+}
+
+impl Expansion {
+    fn new(limits: &Limits) -> Self {
+        let Limits { inflated_bytes: max, expansion_ratio: ratio, expansion_floor: floor, .. } = *limits;
+        Self { inflated: 0, max, ratio, floor }
+    }
+
+    /// What an entry declares is judged before it is inflated.
+    fn judge(&self, entry: &Entry) -> Result<(), Error> {
+        if self.inflated.saturating_add(entry.size) > self.max {
+            let text = format!("pack inflates to more than the limit of {} bytes", self.max);
+            return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(entry.offset));
+        }
+        Ok(())
+    }
+
+    /// Counts a chunk, after which the pack is `pack_len` bytes long.
+    fn add(&mut self, object: &PackObject, pack_len: u64) -> Result<(), Error> {
+        self.inflated = self.inflated.saturating_add(u64::try_from(object.data.len()).unwrap_or(u64::MAX));
+        let most = pack_len.saturating_mul(self.ratio).saturating_add(self.floor);
+        if self.inflated > most {
+            let Self { ratio, floor, .. } = self;
+            let text = format!("pack inflates to more than {floor} bytes and the limit of {ratio} times its length");
+            return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(object.entry.offset));
+        }
+        Ok(())
     }
 }
 

@@ -6,12 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::connectivity::{Check, Links};
 use super::incoming::{Brought, Targets};
+use super::known;
 use super::migrate::{Migrated, pack_name};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
+use super::{alternates, shallow};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
 
@@ -68,6 +71,7 @@ impl Landing {
     /// Lands a sealed push; says what became of each ref. Blocks.
     pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
         self.judge_current_branch(&mut request)?;
+        self.judge_hidden(&mut request);
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
@@ -98,15 +102,28 @@ impl Landing {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, links, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, examination, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let mut index = indexer.resolve(&pack, odb, &links, self.store.settings.threads, |done, total| {
+        let visit = (&links, &examination);
+        let mut index = indexer.resolve(&pack, odb, &visit, self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
         let completed_with = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+        // Some that read a pack later would go in circles among objects that are made of each other's twins.
+        if let Some(id) = index.duplicate() {
+            return Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")));
+        }
+        known::compare(&index, &pack, &completed_with, odb, || self.go_on())?;
+        examination.finish(|id| {
+            self.go_on()?;
+            match index.reader(&pack, MAX_SPECIAL_FILE).read(id)? {
+                Some(object) => Ok(Some(object)),
+                None => odb.read(id, MAX_SPECIAL_FILE),
+            }
+        })?;
         let name = pack_name(&checksum).map_err(cannot_write)?;
         let fs = self.store.repository.fs();
         let files = || -> io::Result<()> {
@@ -135,6 +152,14 @@ impl Landing {
         Ok(())
     }
 
+    fn judge_hidden(&self, request: &mut UpdateRequest) {
+        request.refuse_where(|command| match self.store.hidden.hides(&command.name) {
+            true if command.is_delete() => Some("deny deleting a hidden ref"),
+            true => Some("deny updating a hidden ref"),
+            false => None,
+        });
+    }
+
     /// Refuses the refs that need what is not there. Blocks.
     pub(super) fn check_connectivity(&self, request: &mut UpdateRequest, sealed: Option<&Sealed>) -> Result<(), Error> {
         // Packs that `git gc` has removed may still be open, and must not count.
@@ -147,7 +172,9 @@ impl Landing {
         let repository = &self.store.repository;
         let news: Vec<ObjectId> = commands.iter().map(|command| command.new).collect();
         let olds: Vec<ObjectId> = commands.iter().map(|command| command.old).filter(|old| !old.is_zero()).collect();
-        let trusted: Vec<ObjectId> = repository.refs().list(b"refs/")?.into_iter().map(|listed| listed.id).collect();
+        let refs = repository.refs().list(b"refs/")?.into_iter();
+        let shown = refs.filter(|listed| !self.store.hidden.hides(&listed.name)).map(|listed| listed.id);
+        let trusted: Vec<ObjectId> = shown.chain(alternates::tips(repository)).collect();
         let brought = sealed.map(Sealed::brought);
         let check = Check {
             pack: brought.as_ref().map_or(&(), |brought| brought),
@@ -158,14 +185,19 @@ impl Landing {
         };
         let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
         let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
-        let reason = match request.shallow().is_empty() {
-            true => "missing necessary objects",
-            false => "shallow update not allowed",
-        };
+        if found.iter().all(Result::is_ok) {
+            return Ok(());
+        }
+        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
+        let cut_off = shallow::cut_off(request.shallow(), &targets)?;
         for (place, found) in places.into_iter().zip(found) {
             if let Err(missing) = found {
+                if cut_off.contains(&missing.object) {
+                    request.refuse(place, "shallow update not allowed");
+                    continue;
+                }
                 self.progress.try_say(format!("error: {}\n", missing.text));
-                request.refuse(place, reason);
+                request.refuse(place, "missing necessary objects");
             }
         }
         Ok(())

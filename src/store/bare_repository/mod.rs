@@ -1,9 +1,10 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
-mod config;
+mod alternates;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
+mod known;
 mod landing;
 mod migrate;
 mod objects;
@@ -11,6 +12,7 @@ mod odb;
 mod quarantine;
 mod refs;
 mod repository;
+mod shallow;
 mod shared;
 mod store;
 mod sweep;

@@ -80,6 +80,20 @@ impl Odb {
         })
     }
 
+    /// Whether the object is there, as far as is known: packs that came since are not looked for, so that the answer no
+    /// costs little.
+    pub(super) fn has(&self, id: &ObjectId) -> Result<bool, Error> {
+        self.with(id, |handle, raw| Ok(handle.exists_without_refresh(raw)))
+    }
+
+    /// What the object is, how long it is, and of how many deltas it is made; `None` if it is not there.
+    pub(super) fn header(&self, id: &ObjectId) -> Result<Option<(ObjectKind, u64, u32)>, Error> {
+        self.with(id, |handle, raw| {
+            let header = handle.try_header(raw).map_err(|error| unreadable(id, error))?;
+            Ok(header.map(|header| (kind(header.kind()), header.size(), header.num_deltas().unwrap_or(0))))
+        })
+    }
+
     fn with<T>(
         &self,
         id: &ObjectId,
@@ -159,8 +173,8 @@ impl Objects for Odb {
 }
 
 impl Bases for Odb {
-    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.object(id)
+    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, max_len)
     }
 }
 

@@ -55,7 +55,7 @@ impl BareQuarantine {
 
     /// Makes the quarantine directory. Blocks.
     pub(super) fn new(store: BareRepository, progress: Progress) -> Result<Self, Error> {
-        let writer = PackWriter::create(&store)?;
+        let writer = PackWriter::create(&store, &progress)?;
         let mut quarantine = Self::without_pack(store, progress);
         quarantine.stage = Stage::Idle(Box::new(writer));
         Ok(quarantine)
@@ -124,7 +124,8 @@ impl BareQuarantine {
 
 impl Quarantine for BareQuarantine {
     async fn write(&mut self, frame: PackFrame) -> Result<(), Error> {
-        self.batch_bytes = self.batch_bytes.saturating_add(frame.wire_len());
+        // The frame itself counts, too: of the smallest entries there are a hundred thousand in a megabyte.
+        self.batch_bytes = self.batch_bytes.saturating_add(frame.wire_len()).saturating_add(size_of::<PackFrame>());
         if let PackFrame::Object(object) = &frame {
             self.batch_bytes = self.batch_bytes.saturating_add(object.data().len());
         }

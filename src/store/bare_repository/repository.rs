@@ -2,13 +2,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::config::Config;
 use super::fs::{Fs, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
 use super::shared::Shared;
 use super::{Odb, name};
 use crate::Error;
-use crate::proto::ObjectFormat;
+use crate::git_config::Config;
+use crate::proto::{HiddenRefs, ObjectFormat};
 
 /// A Git repository on disk (gitrepository-layout): where its parts are and what its configuration says.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub(crate) struct Repository {
     format: ObjectFormat,
     bare: bool,
     refs: Refs,
+    hidden: HiddenRefs,
     fs: Fs,
 }
 
@@ -63,7 +64,8 @@ impl Repository {
         };
         let fs = Fs::new(shared);
         let refs = Refs::new(git_dir.clone(), format, fs.clone(), options);
-        Ok(Self { git_dir, format, bare, refs, fs })
+        let hidden = HiddenRefs::new(config.all(&["receive.hiderefs", "transfer.hiderefs"]));
+        Ok(Self { git_dir, format, bare, refs, hidden, fs })
     }
 
     /// Makes a new bare repository, or opens the one that is there already.
@@ -118,6 +120,11 @@ impl Repository {
     /// Its refs. All values share what they know of `packed-refs`.
     pub(crate) fn refs(&self) -> Refs {
         self.refs.clone()
+    }
+
+    /// The refs that its own configuration hides from those who push.
+    pub(crate) fn hidden_refs(&self) -> HiddenRefs {
+        self.hidden.clone()
     }
 
     /// Its objects; those larger than `max_object` bytes are not read.

@@ -7,10 +7,12 @@ use std::thread;
 use bytes::Bytes;
 
 use super::quarantine::BareQuarantine;
-use super::{Odb, Repository, sweep};
-use crate::proto::{Advertisement, ObjectFormat};
+use super::{Odb, Repository, alternates, shallow, sweep};
+use crate::fsck::Checks;
+use crate::proto::{Advertisement, HiddenRefs, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::Store;
+use crate::store::examine::Examine;
+use crate::store::{PackLimits, Scan, Store};
 use crate::{Error, ErrorKind};
 
 /// A bare repository on disk, as stock git reads and writes it.
@@ -38,6 +40,8 @@ pub struct BareRepository {
     pub(super) repository: Arc<Repository>,
     pub(super) odb: Arc<Odb>,
     pub(super) settings: Settings,
+    pub(super) examine: Examine,
+    pub(super) hidden: Arc<HiddenRefs>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +49,8 @@ pub(super) struct Settings {
     pub(super) threads: NonZeroUsize,
     pub(super) detect_collisions: bool,
     pub(super) deny_delete_current: bool,
+    pub(super) limits: PackLimits,
 }
-
-/// The largest object of the repository that is read into memory, as the base of a thin pack: 512 MiB, above which git
-/// makes no deltas (`core.bigFileThreshold`).
-const MAX_OBJECT: u64 = 512 << 20;
 
 impl BareRepository {
     /// Opens a repository. Blocks on the disk for a moment.
@@ -79,13 +80,16 @@ impl BareRepository {
 
     fn new(repository: Repository) -> Result<Self, Error> {
         sweep::sweep(&repository);
-        let odb = repository.odb(MAX_OBJECT)?;
+        let odb = repository.odb(u64::MAX)?;
         let settings = Settings {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             detect_collisions: true,
             deny_delete_current: true,
+            limits: PackLimits::default(),
         };
-        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings })
+        let hidden = Arc::new(repository.hidden_refs());
+        let examine = Examine::default();
+        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine, hidden })
     }
 
     /// How many threads resolve the deltas of one push. Default: one per processor; at least one.
@@ -111,6 +115,38 @@ impl BareRepository {
         self
     }
 
+    /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks, as with
+    /// git, for histories that are imported break old rules more often than one would think.
+    #[must_use]
+    pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
+        self.examine.checks = checks.into();
+        self
+    }
+
+    /// Shows every object of a push to this, its deltas resolved. Default: to nobody. A clone of the store may have a
+    /// scan of its own: one for each push, if it is to know whose push it is.
+    #[must_use]
+    pub fn scan(mut self, scan: impl Scan) -> Self {
+        self.examine.scan = Some(Arc::new(scan));
+        self
+    }
+
+    /// What resolving the deltas of one push may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: PackLimits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// The refs that are hidden from those who push: not advertised, not to be moved, and what they reach counts as
+    /// unknown. Default: what the repository's own configuration says under `receive.hideRefs` and `transfer.hideRefs`.
+    #[must_use]
+    pub fn hide_refs(mut self, hidden: HiddenRefs) -> Self {
+        self.hidden = Arc::new(hidden);
+        self
+    }
+
     /// The object format of the repository.
     pub fn object_format(&self) -> ObjectFormat {
         self.repository.object_format()
@@ -133,11 +169,15 @@ impl Store for BareRepository {
     type Quarantine = BareQuarantine;
 
     async fn advertise(&self) -> Result<Advertisement, Error> {
-        let repository = Arc::clone(&self.repository);
+        let (repository, hidden) = (Arc::clone(&self.repository), Arc::clone(&self.hidden));
         blocking(move || {
             let refs = repository.refs().list(b"refs/")?;
             let refs = refs.into_iter().map(|listed| (Bytes::from(listed.name), listed.id));
-            Ok(Advertisement::new(repository.object_format()).with_refs(refs))
+            Ok(Advertisement::new(repository.object_format())
+                .with_refs(refs)
+                .without_hidden(&hidden)
+                .with_haves(alternates::tips(&repository))
+                .with_shallow(shallow::boundary(&repository)?))
         })
         .await
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::delta::{Application, DeltaHeader, Sink, Source};
-use super::options::{Hashing, IndexLimits, finish, limit_exceeded};
+use super::options::{Hashing, PackLimits, finish, limit_exceeded};
 use super::reader::EntryReader;
 use super::seam::ReadAt;
 use super::spool::{Hashed, Spool, SpoolSource, SpoolWriter};
@@ -68,7 +68,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// The budget of a pack of this length.
-    pub(super) fn new(limits: &IndexLimits, pack_len: u64) -> Self {
+    pub(super) fn new(limits: &PackLimits, pack_len: u64) -> Self {
         let total = pack_len.saturating_mul(limits.resolved_per_byte).saturating_add(limits.resolved_floor);
         Self { used: AtomicU64::new(0), total }
     }
@@ -88,7 +88,7 @@ impl Budget {
 pub(super) struct Maker<'a, P> {
     reader: EntryReader<'a, P>,
     hashing: Hashing,
-    limits: IndexLimits,
+    limits: PackLimits,
     spool: Option<&'a Path>,
     budget: Option<&'a Budget>,
     instructions: Vec<u8>,
@@ -101,7 +101,7 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         pack: &'a P,
         pack_end: u64,
         hashing: Hashing,
-        limits: IndexLimits,
+        limits: PackLimits,
         spool: Option<&'a Path>,
         budget: Option<&'a Budget>,
     ) -> Self {

@@ -162,6 +162,34 @@ fn failed(why: &str) -> Error {
     Error::new(ErrorKind::InvalidPack, format!("failed to apply delta: it {why}"))
 }
 
+/// A delta makes the same whether its instructions come whole or in pieces, and what git's rules say.
+#[cfg(feature = "_fuzzing")]
+#[doc(hidden)]
+#[allow(clippy::arithmetic_side_effects, reason = "a fuzz target is a test")]
+pub fn fuzzed(bytes: &[u8]) {
+    let Some((&[base_len, piece], delta)) = bytes.split_first_chunk() else { return };
+    let base: Vec<u8> = (0..u32::from(base_len) * 3).map(|i| (i * 7) as u8).collect();
+    let apply = |piece: usize| -> Result<Vec<u8>, ()> {
+        let (header, mut rest) = DeltaHeader::parse(delta, delta.len() as u64).map_err(|_| ())?;
+        let mut application = Application::new(header, base.len() as u64).map_err(|_| ())?;
+        let (mut made, mut front) = (Vec::new(), Vec::new());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(piece.clamp(1, rest.len()));
+            front.extend_from_slice(now);
+            let left = application.run(&front, &mut &base[..], &mut made).map_err(|_| ())?.len();
+            front.drain(..front.len() - left);
+            rest = later;
+        }
+        assert!(made.len() as u64 <= header.result_size);
+        application.finish(&front).map_err(|_| ())?;
+        assert_eq!(made.len() as u64, header.result_size);
+        Ok(made)
+    };
+    let whole = apply(usize::MAX);
+    assert_eq!(apply(piece.into()), whole);
+    assert_eq!(apply(1), whole);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

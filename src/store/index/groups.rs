@@ -1,5 +1,10 @@
+use super::options::limit_exceeded;
 use super::table::{Kind, NONE, Table, Tree, id_bytes};
+use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId};
+
+/// How many groups may have the same key. Chance does not make two.
+const SAME_KEY: usize = 16;
 
 /// The deltas that name their base by its id, in groups of those with the same base.
 ///
@@ -24,16 +29,15 @@ impl Claims {
     pub(super) fn new(groups: &Groups) -> Self {
         Self { claimed: vec![false; groups.heads.len()], open: groups.heads.len() }
     }
-
-    /// How many groups have no base yet.
-    pub(super) fn open(&self) -> usize {
-        self.open
-    }
 }
 
 impl Groups {
     /// Groups all deltas of `table` that name their base by its id.
-    pub(super) fn new(table: &Table, tree: &mut Tree) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if more bases than chance would have it begin with the same bytes.
+    pub(super) fn new(table: &Table, tree: &mut Tree) -> Result<Self, Error> {
         let mut heads: Vec<u32> = (0..table.len()).filter(|&entry| table.kind(entry) == Some(Kind::RefDelta)).collect();
         heads.sort_unstable_by(|&a, &b| table.id_bytes(a).cmp(table.id_bytes(b)).then(a.cmp(&b)));
         let mut last = NONE;
@@ -46,8 +50,14 @@ impl Groups {
             !same
         });
         heads.shrink_to_fit();
-        let keys = heads.iter().map(|&head| key(table.id_bytes(head))).collect();
-        Self { keys, heads }
+        let keys: Vec<u64> = heads.iter().map(|&head| key(table.id_bytes(head))).collect();
+        // A claim looks at all groups with its key, and anybody may name bases that do not exist: without this a pack of
+        // many such names, and many copies of the one object that has their key, would cost hours.
+        if let Some(place) = keys.windows(SAME_KEY.saturating_add(1)).position(|run| run.first() == run.last()) {
+            let error = limit_exceeded("the number of bases whose ids begin with the same 8 bytes", SAME_KEY as u64);
+            return Err(heads.get(place).map_or(error.clone(), |&head| error.with_offset(table.offset(head))));
+        }
+        Ok(Self { keys, heads })
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -15,13 +15,23 @@
 //! A walk keeps the objects that still have deltas to be applied to them. It leaves the heaviest child of each object
 //! for the end and lets go of the object before it goes down there, so what is alive at one moment grows with the
 //! logarithm of the tree and not with its depth: no cache, and no base is ever inflated twice. Objects over
-//! [`IndexLimits::in_memory`] go through a temporary file.
+//! [`PackLimits::in_memory`] go through a temporary file.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 
 mod content;
 mod delta;
 mod files;
 mod groups;
-
 mod lookup;
 mod options;
 mod read;
@@ -32,14 +42,20 @@ mod spool;
 mod table;
 mod thin;
 mod walk;
+#[cfg(feature = "_bench")]
+mod whole;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "_fuzzing")]
+pub use delta::fuzzed as fuzzed_delta;
 pub(crate) use lookup::Index;
-pub(crate) use options::{IndexLimits, IndexOptions};
-pub(crate) use read::ObjectReader;
+pub(crate) use options::IndexOptions;
+pub use options::PackLimits;
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
 pub(crate) use thin::{PackFile, complete_thin};
+#[cfg(feature = "_bench")]
+pub use whole::index_pack;
 pub(crate) use write::Indexer;

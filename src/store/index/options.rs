@@ -15,7 +15,7 @@ pub(crate) struct IndexOptions {
     #[cfg(feature = "collision-detection")]
     pub(crate) detect_collisions: bool,
     /// What a pack may cost.
-    pub(crate) limits: IndexLimits,
+    pub(crate) limits: PackLimits,
     /// The directory for the temporary files of large objects; `None` keeps them in memory.
     pub(crate) spool: Option<PathBuf>,
 }
@@ -28,7 +28,7 @@ impl IndexOptions {
             format,
             #[cfg(feature = "collision-detection")]
             detect_collisions: true,
-            limits: IndexLimits::default(),
+            limits: PackLimits::default(),
             spool: None,
         }
     }
@@ -46,33 +46,40 @@ impl IndexOptions {
 ///
 /// A delta of a few bytes may ask for an object of many megabytes, and thousands of them may ask for it again, so the
 /// length of a pack says little about the work in it.
+///
+/// What the entries inflate to as they arrive is bounded by [`proto::Limits`](crate::proto::Limits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IndexLimits {
+#[non_exhaustive]
+pub struct PackLimits {
     /// The resolved bytes that any pack may ask for: 1 GiB, about one second of hashing.
-    pub(crate) resolved_floor: u64,
+    pub resolved_floor: u64,
     /// The resolved bytes that each byte of the pack may ask for on top: 200. Packs of source code ask for about 30.
-    pub(crate) resolved_per_byte: u64,
+    pub resolved_per_byte: u64,
     /// The length of an object that a delta makes: 4 GiB.
-    pub(crate) delta_result: u64,
+    pub delta_result: u64,
+    /// The length of an object of the repository that deltas of a thin pack are made from: 512 MiB, above which git
+    /// makes no deltas (`core.bigFileThreshold`). It is held in memory while they are.
+    pub thin_base: u64,
     /// How many deltas may stand between an object and the whole object it is made from: 10,000. Git makes at most
     /// 4,095, and whoever reads such an object later pays for each of them.
-    pub(crate) chain_depth: u32,
+    pub chain_depth: u32,
     /// The length of a commit, tree or tag: 16 MiB. They are looked into, so they are held in memory.
-    pub(crate) structured_object: u64,
+    pub structured_object: u64,
     /// Blobs longer than this go through a temporary file while deltas are applied to them: 8 MiB. Not a limit, but
     /// the bound of what one object takes of the memory.
-    pub(crate) in_memory: u64,
+    pub in_memory: u64,
     /// When the objects that wait for one thread to come back to them take more than this, the first of them go to a
     /// temporary file: 16 MiB. Not a limit either, but the bound of what all of them take of the memory.
-    pub(crate) waiting: u64,
+    pub waiting: u64,
 }
 
-impl Default for IndexLimits {
+impl Default for PackLimits {
     fn default() -> Self {
         Self {
             resolved_floor: 1 << 30,
             resolved_per_byte: 200,
             delta_result: 4 << 30,
+            thin_base: 512 << 20,
             chain_depth: 10_000,
             structured_object: 16 << 20,
             in_memory: 8 << 20,

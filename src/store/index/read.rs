@@ -1,6 +1,6 @@
 use super::content::{Content, Maker};
 use super::lookup::Index;
-use super::options::{IndexLimits, limit_exceeded};
+use super::options::{PackLimits, limit_exceeded};
 use super::seam::ReadAt;
 use crate::proto::{EntryKind, ObjectId, ObjectKind};
 use crate::{Error, ErrorKind};
@@ -9,17 +9,19 @@ use crate::{Error, ErrorKind};
 pub(crate) struct ObjectReader<'a, P> {
     index: &'a Index,
     maker: Maker<'a, P>,
-    limits: IndexLimits,
+    limits: PackLimits,
 }
 
 impl Index {
     /// Reads objects of at most `max_len` bytes out of the pack. If the pack came thin, complete it first.
     pub(crate) fn reader<'a, P: ReadAt>(&'a self, pack: &'a P, max_len: u64) -> ObjectReader<'a, P> {
-        let limits = IndexLimits {
+        let limits = PackLimits {
             delta_result: max_len,
             structured_object: max_len,
             in_memory: u64::MAX,
-            ..IndexLimits::default()
+            // A longer chain goes in a circle.
+            chain_depth: self.len(),
+            ..PackLimits::default()
         };
         ObjectReader { index: self, maker: Maker::new(pack, self.table.end, self.hashing, limits, None, None), limits }
     }
@@ -47,6 +49,16 @@ impl<P: ReadAt> ObjectReader<'_, P> {
             Content::Memory(data) => Ok(Some((kind, data))),
             Content::Spooled(_) => Err(super::resolve::lost()),
         }
+    }
+
+    /// How many deltas the object with this id is made of, `None` if the pack does not hold it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub(crate) fn deltas(&mut self, id: &ObjectId) -> Result<Option<usize>, Error> {
+        let Some(entry) = self.index.entry_of(id) else { return Ok(None) };
+        Ok(Some(self.chain(entry)?.len().saturating_sub(1)))
     }
 
     /// The entries from this one to the whole object that it is made from.

@@ -1,7 +1,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::seam::ReadAt;
-use crate::proto::{Entry, MAX_ENTRY_HEADER, ObjectFormat, entry_header};
+use crate::proto::{Entry, MAX_ENTRY_HEADER, ObjectFormat, WholeInflater, entry_header};
 use crate::{Error, ErrorKind};
 
 /// How much of the pack is held at once.
@@ -20,6 +20,7 @@ pub(super) struct EntryReader<'p, P> {
     /// Where the last entry of the pack ends.
     pack_end: u64,
     inflater: Decompress,
+    whole_inflater: WholeInflater,
     window: Vec<u8>,
     /// Where in the pack the window begins.
     window_start: u64,
@@ -28,6 +29,9 @@ pub(super) struct EntryReader<'p, P> {
     entry_start: u64,
     entry_end: u64,
     taken_to: u64,
+    /// How many bytes it inflates to.
+    size: u64,
+    begun: bool,
     finished: bool,
 }
 
@@ -38,12 +42,15 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
             format,
             pack_end,
             inflater: Decompress::new(true),
+            whole_inflater: WholeInflater::new(),
             window: vec![0; WINDOW],
             window_start: 0,
             window_len: 0,
             entry_start: 0,
             entry_end: 0,
             taken_to: 0,
+            size: 0,
+            begun: true,
             finished: true,
         }
     }
@@ -51,8 +58,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
     /// Goes to the entry that takes the bytes from `start` to `end` of the pack.
     pub(super) fn open(&mut self, start: u64, end: u64) -> Result<Entry, Error> {
         (self.entry_start, self.entry_end, self.taken_to) = (start, end, start);
-        self.finished = false;
-        self.inflater.reset(true);
+        (self.begun, self.finished) = (false, false);
         let wanted = end.saturating_sub(start).min(MAX_ENTRY_HEADER as u64);
         if (self.unread().len() as u64) < wanted {
             self.load()?;
@@ -61,11 +67,19 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
             return Err(self.damaged("header"));
         };
         self.taken_to = start.saturating_add(entry.header_len.into());
+        self.size = entry.size;
         Ok(entry)
     }
 
     /// Inflates into `out` until that is full or the entry has ended; gives how many bytes it was, 0 at the end.
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        if !self.begun {
+            self.begun = true;
+            if let Some(len) = self.read_at_once(out)? {
+                return Ok(len);
+            }
+            self.inflater.reset(true);
+        }
         let mut filled = 0_usize;
         while !self.finished {
             let Some(space) = out.get_mut(filled..).filter(|space| !space.is_empty()) else { break };
@@ -88,6 +102,26 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
             }
         }
         Ok(filled)
+    }
+
+    /// As [`read`](Self::read), for an entry that fits both `out` and the window, as nearly all do.
+    fn read_at_once(&mut self, out: &mut [u8]) -> Result<Option<usize>, Error> {
+        let left = self.entry_end.saturating_sub(self.taken_to);
+        let Some(size) = usize::try_from(self.size).ok().filter(|size| *size <= out.len() && left <= WINDOW as u64)
+        else {
+            return Ok(None);
+        };
+        if (self.unread().len() as u64) < left {
+            self.load()?;
+        }
+        let input = following(&self.window, self.window_start, self.window_len, self.taken_to);
+        let Some(consumed) = self.whole_inflater.inflate(input, out, size) else { return Ok(None) };
+        self.taken_to = self.taken_to.saturating_add(consumed as u64);
+        if self.taken_to > self.entry_end {
+            return Err(self.damaged("zlib stream"));
+        }
+        self.finished = true;
+        Ok(Some(size))
     }
 
     /// Whether all of the entry has been read.

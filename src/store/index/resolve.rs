@@ -7,7 +7,7 @@ use std::thread;
 use super::content::{Budget, Maker};
 use super::groups::{Claims, Groups};
 use super::lookup::Index;
-use super::options::{Hashing, IndexLimits};
+use super::options::{Hashing, PackLimits};
 use super::seam::{Bases, ReadAt, Visit};
 use super::table::{Kind, NONE, Table, Tree, id_bytes, set_id};
 use super::walk::{Found, Walker};
@@ -44,7 +44,7 @@ impl Indexer {
         let Self { options, hashing, mut table, mut tree, open: None } = self else {
             return Err(Error::new(ErrorKind::Store, "the last entry of the pack has not ended"));
         };
-        let groups = Groups::new(&table, &mut tree);
+        let groups = Groups::new(&table, &mut tree)?;
         let mut claims = Claims::new(&groups);
         groups.claim_by_whole_objects(&mut claims, &table, &mut tree);
         tree.weigh();
@@ -87,7 +87,7 @@ pub(super) struct Shared<'a, P, B, V, F> {
     pub(super) visit: &'a V,
     progress: F,
     pub(super) hashing: Hashing,
-    pub(super) limits: IndexLimits,
+    pub(super) limits: PackLimits,
     pub(super) spool: Option<PathBuf>,
     budget: Budget,
     /// Without the columns that change.
@@ -196,7 +196,9 @@ where
         if !self.groups.may_want(&id) {
             return Ok(());
         }
-        let Some((kind, data)) = self.bases.base(&id)? else { return Ok(()) };
+        let Some((kind, data)) = self.bases.base(&id, self.limits.thin_base)? else { return Ok(()) };
+        // It is not in the pack, but a few bytes of the pack made us read it, and will make us write it.
+        self.budget.spend(data.len() as u64)?;
         let Some(first) = self.claim(&id) else { return Ok(()) };
         self.found().external.push(id);
         walker.walk_from_base(kind, data, first)

@@ -45,7 +45,7 @@ pub(crate) fn complete_thin(
     }
     let mut appender = Appender { compress: Compress::new(Compression::default(), true), piece: vec![0; PIECE] };
     for id in std::mem::take(&mut index.external) {
-        let (kind, data) = bases.base(&id)?.ok_or_else(|| {
+        let (kind, data) = bases.base(&id, u64::MAX)?.ok_or_else(|| {
             Error::new(ErrorKind::MissingObjects, format!("the base {id} is not in the repository any more"))
         })?;
         appender.append(index, pack, &id, kind, &data)?;

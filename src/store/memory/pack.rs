@@ -13,10 +13,6 @@ pub(super) struct Bytes {
 const PIECE: usize = 1 << 20;
 
 impl Bytes {
-    pub(super) fn len(&self) -> u64 {
-        self.len
-    }
-
     pub(super) fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = match self.pieces.last_mut() {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::pack::Bytes;
 use super::store::{Pack, Repository};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
-use crate::push::UpdateRequest;
+use crate::push::{Progress, UpdateRequest};
+use crate::store::examine::{Examination, MAX_SPECIAL_FILE};
 use crate::store::index::{Index, IndexOptions, Indexer, Visit, Worker, complete_thin};
 use crate::store::{MemoryStore, Quarantine, links};
 use crate::{Error, ErrorKind};
@@ -33,12 +34,14 @@ struct Incoming {
     bytes: Bytes,
     indexer: Indexer,
     links: Links,
+    examination: Examination,
 }
 
 impl MemoryQuarantine {
-    pub(super) fn new(store: MemoryStore) -> Self {
+    pub(super) fn new(store: MemoryStore, progress: Progress) -> Self {
         let indexer = Indexer::new(IndexOptions::new(store.format()));
-        let incoming = Incoming { bytes: Bytes::default(), indexer, links: Links::default() };
+        let examination = Examination::new(store.examine.clone(), progress);
+        let incoming = Incoming { bytes: Bytes::default(), indexer, links: Links::default(), examination };
         Self { store, stage: Stage::Writing(Box::new(incoming)) }
     }
 
@@ -63,7 +66,10 @@ impl Incoming {
             PackFrame::Header(header) => self.bytes.append(&header.wire()),
             PackFrame::Object(object) => {
                 self.bytes.append(object.wire());
-                self.indexer.write(&object, &mut &self.links)?;
+                let visit = (&self.links, &self.examination);
+                let mut worker = visit.worker();
+                self.indexer.write(&object, &mut worker)?;
+                worker.finish()?;
             }
             PackFrame::Data(_) => {
                 return Err(Error::new(ErrorKind::Store, "this store takes packs as objects, not opaque"));
@@ -78,9 +84,14 @@ impl Incoming {
         let Some(checksum) = checksum.filter(|_| self.indexer.len() > 0) else { return Ok(None) };
         self.bytes.append(checksum.as_bytes());
         let threads = NonZeroUsize::MIN;
-        let mut index = self.indexer.resolve(&self.bytes, store, &self.links, threads, |_, _| Ok(()))?;
+        let visit = (&self.links, &self.examination);
+        let mut index = self.indexer.resolve(&self.bytes, store, &visit, threads, |_, _| Ok(()))?;
         let completed_with = index.external_bases().iter().copied().collect();
         complete_thin(&mut index, &mut self.bytes, store)?;
+        self.examination.finish(|id| match index.reader(&self.bytes, MAX_SPECIAL_FILE).read(id)? {
+            Some(object) => Ok(Some(object)),
+            None => store.read(id, MAX_SPECIAL_FILE),
+        })?;
         self.links.check(&index, &store.lock())?;
         Ok(Some(Arc::new(Pack { bytes: self.bytes, index, completed_with })))
     }
@@ -96,7 +107,11 @@ impl Quarantine for MemoryQuarantine {
 
     async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
         let Stage::Writing(incoming) = mem::replace(&mut self.stage, Stage::Lost) else { return Err(out_of_order()) };
-        let pack = incoming.seal(&self.store, complete.checksum())?;
+        let pack = incoming.seal(&self.store, complete.checksum()).map_err(|error| match error.kind() {
+            // The history of a shallow client may be cut off where ours is not.
+            ErrorKind::MissingObjects if !request.shallow().is_empty() => Error::refused("shallow update not allowed"),
+            _ => error,
+        })?;
         let repository = self.store.lock();
         request.refuse_where(|command| {
             let is_there = command.is_delete()
@@ -142,7 +157,14 @@ fn move_refs(repository: &mut Repository, request: &mut UpdateRequest) {
     for (index, command) in request.open() {
         let old = repository.refs.get(&command.name);
         if old.map_or(!command.old.is_zero(), |old| *old != command.old) {
-            refusals.push((index, "incorrect old value provided"));
+            refusals.push((
+                index,
+                match old {
+                    None => "reference does not exist",
+                    Some(_) if command.old.is_zero() => "reference already exists",
+                    Some(_) => "incorrect old value provided",
+                },
+            ));
         } else if !command.is_delete() {
             let is_branch = command.name.starts_with(b"refs/heads/");
             if is_branch && repository.kind_of(&command.new) != Some(ObjectKind::Commit) {

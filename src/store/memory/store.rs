@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::MemoryQuarantine;
+use crate::Error;
+use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::Store;
+use crate::store::examine::Examine;
 use crate::store::index::{Bases, Index};
-use crate::{Error, ErrorKind};
+use crate::store::{Scan, Store};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
 ///
@@ -27,6 +29,7 @@ use crate::{Error, ErrorKind};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     format: ObjectFormat,
+    pub(super) examine: Examine,
     repository: Arc<Mutex<Repository>>,
 }
 
@@ -64,7 +67,24 @@ const MAX_OBJECT: u64 = 1 << 30;
 impl MemoryStore {
     /// An empty repository.
     pub fn new(format: ObjectFormat) -> Self {
-        Self { format, repository: Arc::default() }
+        Self { format, examine: Examine::default(), repository: Arc::default() }
+    }
+
+    /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks, as with
+    /// git, for histories that are imported break old rules more often than one would think.
+    #[must_use]
+    pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
+        self.examine.checks = checks.into();
+        self
+    }
+
+    /// Shows every object of a push to this, its deltas resolved. Default: to nobody. A clone of the store may have a
+    /// scan of its own: one for each push, if it is to know whose push it is.
+    #[must_use]
+    pub fn scan(mut self, scan: impl Scan) -> Self {
+        self.examine.scan = Some(Arc::new(scan));
+        self
     }
 
     /// The refs: full names and ids, sorted by name.
@@ -114,8 +134,8 @@ impl Repository {
 
 /// Thin packs have their bases here.
 impl Bases for MemoryStore {
-    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.object(id)
+    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, max_len)
     }
 }
 
@@ -129,14 +149,9 @@ impl Store for MemoryStore {
 
     fn quarantine(
         &self,
-        request: &UpdateRequest,
-        _: Progress,
+        _: &UpdateRequest,
+        progress: Progress,
     ) -> impl Future<Output = Result<MemoryQuarantine, Error>> + Send {
-        let quarantine = if request.shallow().is_empty() {
-            Ok(MemoryQuarantine::new(self.clone()))
-        } else {
-            Err(Error::new(ErrorKind::Refused, "shallow update not allowed"))
-        };
-        std::future::ready(quarantine)
+        std::future::ready(Ok(MemoryQuarantine::new(self.clone(), progress)))
     }
 }

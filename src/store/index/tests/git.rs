@@ -116,7 +116,7 @@ impl Drop for Repository {
 }
 
 impl Bases for Repository {
-    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, id: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         let id = id.to_string();
         let kind = match self.try_git(&["cat-file", "-t", &id], b"").stdout.as_slice() {
             b"commit\n" => ObjectKind::Commit,

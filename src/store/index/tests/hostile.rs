@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::super::{IndexLimits, Indexer};
+use super::super::{Indexer, PackLimits};
 use super::decode::decode;
 use super::pack::{Builder, Memory, NoBases, Seen, copy, delta, id_of, index, insert, options};
 use crate::ErrorKind;
@@ -219,7 +219,7 @@ fn the_budget_bounds_what_a_pack_may_ask_for() {
 
 #[test]
 fn each_limit_has_its_name() {
-    let limited = |change: fn(&mut IndexLimits), kind: ObjectKind| {
+    let limited = |change: fn(&mut PackLimits), kind: ObjectKind| {
         let mut pack = Builder::new();
         let base = pack.whole(kind, b"a");
         pack.ofs_delta(base, &grow(1));
@@ -232,7 +232,7 @@ fn each_limit_has_its_name() {
     for (text, change, kind) in [
         (
             "the length of the object that a delta makes",
-            (|limits| limits.delta_result = 1) as fn(&mut IndexLimits),
+            (|limits| limits.delta_result = 1) as fn(&mut PackLimits),
             ObjectKind::Blob,
         ),
         ("the length of a commit, tree or tag", |limits| limits.structured_object = 1, ObjectKind::Tree),
@@ -385,5 +385,47 @@ fn every_object_is_found_whatever_the_order_and_the_shape() {
         assert!(sent.clone().all(|id| found.contains(&id)), "seed {seed}");
         let expected: BTreeSet<_> = sent.chain(bases.into_keys().filter(|id| found.contains(id))).collect();
         assert_eq!(found, expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn bases_that_begin_alike_are_not_searched_one_by_one() {
+    let like = |tail: u8| {
+        let mut id = blob(b"a").as_bytes().to_vec();
+        id[19] = id[19].wrapping_add(tail);
+        ObjectId::from_bytes(&id).unwrap()
+    };
+    for (bases, fits) in [(16, true), (17, false)] {
+        let mut pack = Builder::new();
+        // The base that is there; its deltas are one group, however many they are.
+        for _ in 0..40 {
+            pack.ref_delta(&like(0), &grow(1));
+        }
+        let first = (1..bases).map(|tail| pack.ref_delta(&like(tail), &grow(1))).min().unwrap();
+        pack.whole(ObjectKind::Blob, b"a");
+        let (kind, text) = refused(pack);
+        if fits {
+            assert_eq!(kind, ErrorKind::MissingObjects, "{text}");
+            assert!(text.starts_with("pack has 15 unresolved deltas"), "{text}");
+        } else {
+            assert_eq!(kind, ErrorKind::LimitExceeded, "{text}");
+            assert!(text.starts_with("the number of bases whose ids begin with the same 8 bytes"), "{text}");
+            assert!(first > 0);
+        }
+    }
+}
+
+#[test]
+fn bases_of_the_repository_cost_what_they_are_long() {
+    let base = vec![7; 1 << 20];
+    let bases = HashMap::from([(blob(&base), (ObjectKind::Blob, base.clone()))]);
+    let mut pack = Builder::new();
+    pack.ref_delta(&blob(&base), &delta(1 << 20, 1, &copy(0, 1)));
+    let pack = pack.finish();
+    for (floor, fits) in [((1 << 20) + 1, false), ((1 << 20) + 100, true)] {
+        let mut options = options();
+        (options.limits.resolved_floor, options.limits.resolved_per_byte) = (floor, 0);
+        let result = index(&pack, options, &bases, &(), 1).map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(result, if fits { Ok(()) } else { Err(ErrorKind::LimitExceeded) }, "{floor}");
     }
 }

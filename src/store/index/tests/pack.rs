@@ -19,13 +19,13 @@ use crate::proto::{ObjectFormat, ObjectId, ObjectKind, put_entry_header};
 pub(super) struct NoBases;
 
 impl Bases for NoBases {
-    fn base(&self, _: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, _: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(None)
     }
 }
 
 impl Bases for HashMap<ObjectId, (ObjectKind, Vec<u8>)> {
-    fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, id: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(self.get(id).cloned())
     }
 }

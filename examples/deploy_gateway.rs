@@ -1,0 +1,154 @@
+//! Push to deploy: takes only the branch `main`, runs a command when it has moved, and shows its output to the pusher.
+//!
+//! ```sh
+//! cargo run --release --example deploy_gateway --features bare-repository -- \
+//!     --repository /tmp/app.git -- sh -c 'echo deploying $NEW; git archive $NEW | tar -x -C /srv/app'
+//! git push git://127.0.0.1:9418/app.git main
+//! ```
+//!
+//! The command runs in the repository, with the commit in `NEW` and the one before it in `OLD`.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::task::{Context, Poll};
+
+use clap::Parser;
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::proto::{Command, ObjectFormat, Report};
+use receive_pack::push::{Progress, Push};
+use receive_pack::receive::ReceivePack;
+use receive_pack::rules::{RefRules, RulesLayer};
+use receive_pack::serve::serve;
+use receive_pack::store::{BareRepository, Store};
+use receive_pack::transport::DaemonRequest;
+use receive_pack::{BoxError, Error};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tower::{Layer, Service, ServiceBuilder};
+
+/// Takes pushes to main over git://, and deploys them.
+#[derive(Clone, Debug, Parser)]
+struct Args {
+    /// The repository; made if it is not there.
+    #[arg(long)]
+    repository: PathBuf,
+    /// Where to listen; port 0 takes any that is free.
+    #[arg(long, default_value = "127.0.0.1:9418")]
+    listen: SocketAddr,
+    /// The command that deploys, and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// Deploys what the inner service has let in.
+#[derive(Clone, Debug)]
+struct DeployLayer {
+    args: Args,
+}
+
+impl<S> Layer<S> for DeployLayer {
+    type Service = Deploy<S>;
+
+    fn layer(&self, inner: S) -> Deploy<S> {
+        Deploy { inner, args: self.args.clone() }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Deploy<S> {
+    inner: S,
+    args: Args,
+}
+
+impl<S, B> Service<Push<B>> for Deploy<S>
+where
+    S: Service<Push<B>, Response = Report, Error = Error>,
+    S::Future: Send + 'static,
+{
+    type Response = Report;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Report, Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, push: Push<B>) -> Self::Future {
+        let args = self.args.clone();
+        let commands = push.request().commands().to_vec();
+        let progress = push.extensions().get::<Progress>().cloned().unwrap_or_default();
+        let taken = self.inner.call(push);
+        Box::pin(async move {
+            let report = taken.await?;
+            // The refs have moved, and the report waits until we are done.
+            for (command, outcome) in commands.iter().zip(report.refs()) {
+                if outcome.is_ok() {
+                    let line = match deploy(&args, command, &progress).await {
+                        Ok(status) if status.success() => "deployed\n".to_owned(),
+                        Ok(status) => format!("the deployment failed: {status}\n"),
+                        Err(error) => format!("the deployment cannot be run: {error}\n"),
+                    };
+                    progress.say(line).await;
+                }
+            }
+            Ok(report)
+        })
+    }
+}
+
+/// Runs the command, and says each line of its output as it comes.
+async fn deploy(args: &Args, command: &Command, progress: &Progress) -> std::io::Result<std::process::ExitStatus> {
+    let (program, arguments) = args.command.split_first().expect("clap requires a command");
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .current_dir(&args.repository)
+        .env("OLD", command.old.to_string())
+        .env("NEW", command.new.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // A pusher who hangs up does not want it any more.
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(output) = child.stdout.take() {
+        let mut lines = BufReader::new(output).split(b'\n');
+        while let Some(mut line) = lines.next_segment().await? {
+            line.push(b'\n');
+            progress.say(line).await;
+        }
+    }
+    child.wait().await
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let args = Args::parse();
+    let repository = BareRepository::init(&args.repository, ObjectFormat::Sha1)?;
+    let listener = TcpListener::bind(args.listen).await?;
+    println!("ready: git push git://{}/app.git main", listener.local_addr()?);
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        let (args, repository) = (args.clone(), repository.clone());
+        tokio::spawn(async move {
+            if let Err(error) = connection(stream, args, repository).await {
+                eprintln!("{peer}: {error}");
+            }
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, args: Args, repository: BareRepository) -> Result<(), BoxError> {
+    let (mut read, write) = stream.into_split();
+    let request = DaemonRequest::read(&mut read).await?;
+    let advertisement = repository.advertise().await?.with_version_1(request.wants_version_1());
+    let rules = RefRules::new().allow(["refs/heads/main"]).protect(["refs/heads/main"]);
+    let service = ServiceBuilder::new()
+        .layer(DeployLayer { args })
+        .layer(RulesLayer::new(rules.clone()))
+        .layer(ChecksumLayer::new())
+        .service(ReceivePack::new(repository).pre_receive(rules));
+    serve(read, write, advertisement, service).await?;
+    Ok(())
+}

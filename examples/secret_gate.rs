@@ -1,0 +1,92 @@
+//! A gate that no secret passes: every blob of a push is looked at while it arrives, deltas resolved, and a push that
+//! brings a key is refused before anybody can see it.
+//!
+//! ```sh
+//! cargo run --release --example secret_gate --features bare-repository -- --repository /tmp/gated.git
+//! git push git://127.0.0.1:9418/gated.git HEAD:refs/heads/main
+//! ```
+//!
+//! The reason names the kind of the secret and the blob, never the secret and no path: what was found, and the object to
+//! look for with `git log --find-object`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::receive::ReceivePack;
+use receive_pack::serve::serve;
+use receive_pack::store::{BareRepository, Scan, Store};
+use receive_pack::transport::DaemonRequest;
+use receive_pack::{BoxError, Error};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceBuilder;
+
+/// Takes pushes over git:// into one repository, unless a secret is in them.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The repository; made if it is not there.
+    #[arg(long)]
+    repository: PathBuf,
+    /// Where to listen; port 0 takes any that is free.
+    #[arg(long, default_value = "127.0.0.1:9418")]
+    listen: SocketAddr,
+}
+
+/// Knows secrets by their looks.
+struct Secrets;
+
+/// What a secret begins with, the bytes that follow, how many of them, and what it is.
+const LOOKS: [(&[u8], fn(&u8) -> bool, usize, &str); 3] = [
+    (b"AKIA", |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit(), 16, "an AWS access key"),
+    (b"ghp_", u8::is_ascii_alphanumeric, 36, "a GitHub token"),
+    (b"-----BEGIN OPENSSH PRIVATE KEY-----", |_| true, 1, "a private key"),
+];
+
+impl Scan for Secrets {
+    fn max_blob(&self) -> u64 {
+        4 << 20
+    }
+
+    fn object(&self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
+        if kind != ObjectKind::Blob {
+            return Ok(());
+        }
+        for (front, follows, count, what) in LOOKS {
+            let is_secret = |window: &[u8]| {
+                window.strip_prefix(front).is_some_and(|rest| rest.len() == count && rest.iter().all(follows))
+            };
+            if data.windows(front.len() + count).any(is_secret) {
+                return Err(Error::refused(format!("{what} is in blob {id}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let args = Args::parse();
+    let repository = BareRepository::init(&args.repository, ObjectFormat::Sha1)?.scan(Secrets);
+    let listener = TcpListener::bind(args.listen).await?;
+    println!("ready: git push git://{}/gated.git HEAD:refs/heads/main", listener.local_addr()?);
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        let repository = repository.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection(stream, repository).await {
+                eprintln!("{peer}: {error}");
+            }
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, repository: BareRepository) -> Result<(), BoxError> {
+    let (mut read, write) = stream.into_split();
+    let request = DaemonRequest::read(&mut read).await?;
+    let advertisement = repository.advertise().await?.with_version_1(request.wants_version_1());
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(repository));
+    serve(read, write, advertisement, service).await?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The fuzz targets without a fuzzer: what was found before, a corpus that is made here, and some mutations of both.
+
+#![cfg(feature = "_fuzzing")]
+
+mod support;
+
+use std::path::Path;
+
+use receive_pack::fuzzing::{TARGETS, Target};
+use receive_pack::proto::{ObjectFormat, ObjectKind};
+use support::pack::{Delta, PackBuilder, Shape, blob_id};
+use support::request::{Request, pkt};
+use support::rng::Rng;
+
+/// Inputs from which each target can be reached.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let request = Request::new()
+        .shallow("2".repeat(40))
+        .update("refs/heads/a", "1".repeat(40), "2".repeat(40))
+        .create("refs/heads/b", "3".repeat(40))
+        .delete("refs/heads/c", "3".repeat(40))
+        .options(&["one", ""]);
+    match target {
+        "pkt_line" => vec![pkt("unpack ok\n"), b"0000".to_vec(), b"0001".to_vec(), b"0004".to_vec(), b"fff3x".to_vec()],
+        "head" => vec![
+            request.head(),
+            b"0000".to_vec(),
+            Request::new().delete("refs/heads/a", "1".repeat(40)).head(),
+            Request::new().delete("refs/heads/a", "1".repeat(40)).options(&[]).head(),
+        ],
+        "entry_header" => (0..8_u8)
+            .map(|kind| [&[kind << 4 | 0x8f, 0x81, 0x01][..], &[0x81; 24]].concat())
+            .chain([vec![0x60, 8], vec![0xff; 12]])
+            .collect(),
+        "receive" => {
+            let mut builder = PackBuilder::new(ObjectFormat::Sha1);
+            let first = builder.object(ObjectKind::Blob, b"a sound blob");
+            builder.ofs_delta(first, &Delta::between(b"a sound blob", b"a sound blob!"));
+            builder = builder.level(0);
+            builder.ref_delta(&blob_id(b"a sound blob"), &Delta::between(b"a sound blob", b"a sound"));
+            let mut text = Vec::new();
+            let mut rng = Rng::new(1);
+            (0..60).for_each(|_| rng.line(&mut text));
+            builder.object(ObjectKind::Blob, &text);
+            builder = builder.level(6);
+            builder.object(ObjectKind::Tree, b"");
+            builder.object(ObjectKind::Blob, &vec![0; 3000]);
+            let whole = request.pack(builder.finish()).bytes();
+            let big = support::pack::BigPack::new(Shape { seed: 1, large: 1, large_size: 1500, small_per_large: 2 });
+            let big = Request::new().create("refs/heads/x", big.tip()).pack(big.to_bytes()).bytes();
+            let how = (0..8_u8).flat_map(|how| [[&[how, 3], &whole[..]].concat(), [&[how, 9], &big[..]].concat()]);
+            how.collect()
+        }
+        "delta" => [
+            Delta::new(30, 60).copy(0, 30).insert(b"thirty bytes, neither more nor").raw(b""),
+            Delta::new(300, 4).copy_once(296, 4),
+            Delta::new(765, 5).insert(b"abcd").copy_once(764, 1),
+        ]
+        .iter()
+        .zip([10, 100, 255])
+        .map(|(delta, base)| [&[base, 3], delta.wire()].concat())
+        .collect(),
+        // Threads, limits; then each entry: what, upon which, how, and how many bytes follow.
+        "index" => vec![
+            b"\x00\x00\x03\x00\x03abc\x06\x00\xff\x02xy\x07\x04\xff\x01z\x06\x01\x09\x03def".to_vec(),
+            b"\x01\x13\x07\x00\xff\x01a\x07\x01\xff\x01b\x07\x02\xff\x01c\x07\x03\xff\x01d".to_vec(),
+            b"\x01\x03\x03\x00\x01a\x03\x00\x01a\x07\x04\xff\x01b\x07\x04\xff\x01b\x00\x00\x01t\x06\x04\xff\x00"
+                .to_vec(),
+        ],
+        other => panic!("no corpus for {other}"),
+    }
+}
+
+/// What fuzzers have found, and was mended.
+fn found(target: &str) -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(target);
+    let files = std::fs::read_dir(dir).into_iter().flatten();
+    files.map(|file| std::fs::read(file.expect("a file").path()).expect("its bytes")).collect()
+}
+
+fn mutated(input: &[u8], others: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    for _ in 0..1 + rng.below(4) {
+        let at = rng.below(bytes.len() as u64 + 1) as usize;
+        match rng.below(5) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
+            1 if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][rng.below(5) as usize],
+            2 => bytes.insert(at, rng.next_u64() as u8),
+            3 => drop(bytes.splice(at..bytes.len().min(at + rng.below(9) as usize), [])),
+            _ => {
+                let other = &others[rng.below(others.len() as u64) as usize];
+                let from = rng.below(other.len() as u64 + 1) as usize;
+                let end = other.len().min(from + rng.below(40) as usize);
+                drop(bytes.splice(at..at, other[from..end].iter().copied()));
+            }
+        }
+    }
+    bytes
+}
+
+/// `RECEIVE_PACK_CORPUS=fuzz/corpus` writes the corpus there, for a fuzzer to begin with.
+#[test]
+fn every_target_takes_whatever_comes() {
+    let to = std::env::var_os("RECEIVE_PACK_CORPUS");
+    for (name, run) in TARGETS as [Target; 6] {
+        let inputs = [corpus(name), found(name)].concat();
+        if let Some(to) = &to {
+            let dir = Path::new(to).join(name);
+            std::fs::create_dir_all(&dir).expect("a directory");
+            for (number, input) in inputs.iter().enumerate() {
+                std::fs::write(dir.join(format!("seed-{number}")), input).expect("a file");
+            }
+        }
+        inputs.iter().for_each(|input| run(input));
+        for (number, input) in inputs.iter().enumerate() {
+            let mut rng = Rng::nth(7, number as u64);
+            for _ in 0..4000 / inputs.len() {
+                run(&mutated(input, &inputs, &mut rng));
+            }
+        }
+    }
+}

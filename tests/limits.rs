@@ -1,0 +1,123 @@
+//! Each limit of the parser by its name: what is just as much is taken, one more is refused.
+
+mod support;
+
+use bytes::{Bytes, BytesMut};
+use receive_pack::ErrorKind;
+use receive_pack::proto::{Config, Frame, Limits, Payload, Receive, pkt_line};
+use support::pack::{BLOB, PackBuilder};
+use support::request::{Request, pkt};
+
+const ONE: &str = "1111111111111111111111111111111111111111";
+
+/// The error of a request under these limits, `None` if there is none.
+fn error(change: impl FnOnce(&mut Limits), payload: Payload, bytes: &[u8]) -> Option<(ErrorKind, String)> {
+    let mut config = Config::default();
+    change(&mut config.limits);
+    config.payload = payload;
+    let (mut receive, mut bytes) = (Receive::new(config), BytesMut::from(bytes));
+    loop {
+        match receive.decode_eof(&mut bytes) {
+            Ok(Some(Frame::Complete(_))) => assert!(receive.is_done()),
+            Ok(Some(_)) => {}
+            Ok(None) => return None,
+            Err(error) => return Some((error.kind(), error.to_string())),
+        }
+    }
+}
+
+/// At `limit` the request is taken, below it is refused with this text.
+#[track_caller]
+fn bounds<N: Copy>(request: &[u8], set: fn(&mut Limits, N), fits: N, refuses: N, text: &str) {
+    assert_eq!(error(|limits| set(limits, fits), Payload::Objects, request), None, "at the limit: {text}");
+    let (kind, found) = error(|limits| set(limits, refuses), Payload::Objects, request).expect("it is refused");
+    assert_eq!(kind, ErrorKind::LimitExceeded, "{found}");
+    assert!(found.starts_with(text) && found.contains("at byte"), "{found:?} is not {text:?}");
+}
+
+fn commands() -> Request {
+    Request::new().delete("refs/heads/a", ONE).delete("refs/heads/abc", ONE).delete("refs/heads/b", ONE)
+}
+
+#[test]
+fn of_the_head() {
+    let head = commands().head();
+    let len = head.len() as u64;
+    bounds(
+        &head,
+        |limits, n| limits.head_bytes = n,
+        len,
+        len - 1,
+        &format!("more than {} bytes before the pack", len - 1),
+    );
+    bounds(&head, |limits, n| limits.commands = n, 3, 2, "more than 2 commands");
+    bounds(&head, |limits, n| limits.ref_name_bytes = n, 14, 13, "more than 13 bytes in a ref name");
+
+    let head = commands().shallow(ONE).shallow(ONE).head();
+    bounds(&head, |limits, n| limits.shallow = n, 2, 1, "more than 1 shallow lines");
+
+    let head = commands().options(&["a", "", "cde"]).head();
+    bounds(&head, |limits, n| limits.push_options = n, 3, 2, "more than 2 push options");
+    bounds(&head, |limits, n| limits.push_option_bytes = n, 4, 3, "more than 3 bytes of push options");
+
+    let caps = " report-status";
+    let line = |name: &str| pkt(format!("{ONE} {} refs/heads/{name}\0{caps}", "0".repeat(40)));
+    let head = [line("a"), line("b"), b"0000".to_vec()].concat();
+    let len = 2 * caps.len();
+    let text = format!("more than {} bytes of capabilities", len - 1);
+    bounds(&head, |limits, n| limits.capability_bytes = n, len, len - 1, &text);
+}
+
+#[test]
+fn of_a_pkt_line() {
+    let line = |len: usize| [format!("{len:04x}").as_bytes(), &vec![b'x'; len - 4]].concat();
+    assert!(pkt_line::peek(&line(pkt_line::MAX_LEN)).is_ok_and(|found| found.is_some()));
+    assert_eq!(pkt_line::peek(&line(pkt_line::MAX_LEN + 1)).map_err(|error| error.kind()), Err(ErrorKind::Protocol));
+}
+
+fn push(pack: Bytes) -> Bytes {
+    Request::new().create("refs/heads/a", ONE).pack(pack).bytes()
+}
+
+#[test]
+fn of_the_pack() {
+    let mut builder = PackBuilder::default();
+    builder.blob(&[b'x'; 5000]);
+    builder.blob(&[b'x'; 3000]);
+    let request = push(builder.finish());
+    bounds(&request, |limits, n| limits.objects = n, 2, 1, "pack of 2 objects exceeds the limit of 1 (at byte 8)");
+    bounds(&request, |limits, n| limits.object_size = n, 5000, 4999, "object of 5000 bytes exceeds the limit of 4999");
+    let text = "pack inflates to more than the limit of 7999 bytes";
+    bounds(&request, |limits, n| limits.inflated_bytes = n, 8000, 7999, text);
+    // An opaque pack is not looked into, but its header is.
+    let objects = |objects| error(|limits| limits.objects = objects, Payload::Opaque, &request).map(|(kind, _)| kind);
+    assert_eq!((objects(2), objects(1)), (None, Some(ErrorKind::LimitExceeded)));
+}
+
+#[test]
+fn of_what_a_pack_inflates_to_for_its_length() {
+    let mut builder = PackBuilder::default();
+    builder.blob(&vec![b'x'; 1 << 20]);
+    let len = builder.offset();
+    let request = push(builder.finish());
+    // Without a ratio the floor is all there is.
+    let floor = |limits: &mut Limits, n| (limits.expansion_ratio, limits.expansion_floor) = (0, n);
+    let text = "pack inflates to more than 1048575 bytes and the limit of 0 times its length (at byte 12)";
+    bounds(&request, floor, 1 << 20, (1 << 20) - 1, text);
+    let ratio = |limits: &mut Limits, n| (limits.expansion_ratio, limits.expansion_floor) = (n, 1000);
+    let fits = ((1 << 20) - 1000_u64).div_ceil(len);
+    bounds(&request, ratio, fits + 100, fits - 1, "pack inflates to more than 1000 bytes and the limit of");
+    // It is seen while the object arrives, not at its end.
+    let mut declared = PackBuilder::default();
+    declared.lie(BLOB, 1 << 40, b"", &vec![b'x'; 1 << 20]);
+    let found = error(
+        |limits| {
+            floor(limits, 1 << 16);
+            limits.object_size = u64::MAX;
+            limits.inflated_bytes = u64::MAX;
+        },
+        Payload::Objects,
+        &push(declared.finish()),
+    );
+    assert!(found.is_some_and(|(kind, _)| kind == ErrorKind::LimitExceeded));
+}

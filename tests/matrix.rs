@@ -1,0 +1,177 @@
+//! Every client over every transport that it has: what people push with, really run.
+
+#![cfg(all(feature = "bare-repository", feature = "http"))]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use support::clients::Client;
+use support::forge::Forge;
+use support::git::Repo;
+use support::rng::Rng;
+use support::server::example;
+
+/// What is pushed, in this order into one repository, and how it must end.
+struct Case {
+    name: &'static str,
+    refspecs: &'static [&'static str],
+    thin: bool,
+    refused: bool,
+}
+
+const CASES: [Case; 7] = [
+    Case { name: "create", refspecs: &["refs/heads/base:refs/heads/main"], thin: false, refused: false },
+    Case { name: "update", refspecs: &["refs/heads/main:refs/heads/main"], thin: true, refused: false },
+    Case { name: "update, full", refspecs: &["refs/heads/more:refs/heads/main"], thin: false, refused: false },
+    Case {
+        name: "two refs",
+        refspecs: &["refs/heads/next:refs/heads/a", "refs/heads/base:refs/heads/b"],
+        thin: true,
+        refused: false,
+    },
+    Case { name: "delete", refspecs: &[":refs/heads/doomed"], thin: false, refused: false },
+    Case { name: "refusal", refspecs: &["refs/heads/next:refs/heads/locked/x"], thin: false, refused: true },
+    Case { name: "> 50 MB", refspecs: &["refs/heads/big:refs/heads/big"], thin: false, refused: false },
+];
+
+/// Branches for all cases.
+fn source() -> Repo {
+    let repo = Repo::bare();
+    // Random bytes have no deltas, and looking for some would be most of the test's time.
+    repo.git(["config", "core.bigFileThreshold", "1m"]);
+    let mut rng = Rng::new(4);
+    let mut text = Vec::new();
+    while text.len() < 200_000 {
+        rng.line(&mut text);
+    }
+    repo.commit("base", &[("text.txt", &text), ("a/b/c.txt", b"deep\n")]);
+    let mut tip = "base";
+    for branch in ["main", "more", "next"] {
+        repo.git(["branch", "-q", branch, tip]);
+        // Changed a little, so that a thin pack has a delta to send.
+        text.truncate(text.len() - 40);
+        text.extend_from_slice(branch.as_bytes());
+        repo.commit(branch, &[("text.txt", &text)]);
+        tip = branch;
+    }
+    repo.git(["branch", "-q", "big", "base"]);
+    let files: Vec<_> = (0..4).map(|index| (format!("big/{index}"), rng.bytes(14 << 20))).collect();
+    repo.commit("big", &files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect::<Vec<_>>());
+    repo
+}
+
+/// What came of one client on one transport: a cell for each case.
+fn row(client: Client, transport: &str, forge: &Forge, source: &Repo) -> Vec<Result<String, String>> {
+    let name = format!("{client:?}-{transport}.git").to_lowercase();
+    let target = forge.repository(&name);
+    let url = if transport == "pipe" {
+        target_of_pipe(&forge.path(&name));
+        forge.path(&name).to_str().expect("a path of text").to_owned()
+    } else {
+        forge.url(transport, &name)
+    };
+    let mut cells = Vec::new();
+    for case in &CASES {
+        cells.push(cell(client, transport, case, forge, source, &target, &url));
+    }
+    // The proof of all of them: panics if something is wrong, and fails the test.
+    target.fsck();
+    target.assert_no_leftovers();
+    cells
+}
+
+fn target_of_pipe(path: &std::path::Path) {
+    let dir = path.parent().expect("a root");
+    Repo::at(dir).git(["init", "-q", "--bare", path.to_str().expect("a path of text")]);
+}
+
+fn cell(
+    client: Client,
+    transport: &str,
+    case: &Case,
+    forge: &Forge,
+    source: &Repo,
+    target: &Repo,
+    url: &str,
+) -> Result<String, String> {
+    let mut refspecs = case.refspecs;
+    let mut reason = "this branch is locked";
+    if client == Client::Isomorphic && refspecs.len() > 1 {
+        return Ok("cannot".to_owned());
+    }
+    if transport == "pipe" && case.refused {
+        // The program on the pipe has no locked branches.
+        refspecs = &[":refs/heads/main"];
+        reason = "deletion of the current branch prohibited";
+    }
+    if case.name == "delete" {
+        target.git(["branch", "-q", "doomed", "main"]);
+    }
+    // The first push makes the repository.
+    let refs = || if target.path().is_dir() { target.refs() } else { Vec::new() };
+    let before = refs();
+    let start = Instant::now();
+    let said = client.push(forge, source, url, refspecs, case.thin);
+    let took = start.elapsed();
+    let text = said.text() + &said.stderr;
+    if case.refused {
+        if refs() != before {
+            return Err(format!("a ref moved: {text}"));
+        }
+        return if text.contains(reason) { Ok(format!("shown {took:.1?}")) } else { Err(format!("not shown: {text}")) };
+    }
+    if !said.status.success() {
+        return Err(format!("{}: {text}", said.status));
+    }
+    let refs: BTreeMap<_, _> = refs().into_iter().collect();
+    for (from, to) in refspecs.iter().filter_map(|refspec| refspec.split_once(':')) {
+        let wanted = (!from.is_empty()).then(|| source.rev(from));
+        if refs.get(to) != wanted.as_ref() {
+            return Err(format!("{to} is {:?}, not {wanted:?}: {text}", refs.get(to)));
+        }
+    }
+    Ok(format!("ok {took:.1?}"))
+}
+
+#[test]
+fn every_client_pushes_over_every_transport() {
+    let (present, absent): (Vec<_>, Vec<_>) = Client::ALL.into_iter().partition(|client| client.is_there());
+    if !absent.is_empty() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have all clients, and has no {absent:?}");
+        println!("skipped, for they are not installed (.ci/run does it): {absent:?}");
+    }
+    let (forge, source) = (Forge::start(&[]), source());
+    // Built before the clock runs.
+    example("receive_pack");
+    let pairs: Vec<_> =
+        present.iter().flat_map(|client| client.transports().iter().map(|transport| (*client, *transport))).collect();
+    let (todo, done) = (Mutex::new(pairs.iter()), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let next = todo.lock().expect("no row has panicked").next();
+                    let Some((client, transport)) = next else { break };
+                    let cells = row(*client, transport, &forge, &source);
+                    done.lock().expect("no row has panicked").insert((format!("{client:?}"), *transport), cells);
+                }
+            });
+        }
+    });
+    let done = done.into_inner().expect("no row has panicked");
+    println!("| client | transport | {} |", CASES.map(|case| case.name).join(" | "));
+    println!("|---|---|{}", "---|".repeat(CASES.len()));
+    let mut failures = Vec::new();
+    for ((client, transport), cells) in &done {
+        let shown: Vec<_> = cells.iter().map(|cell| cell.as_deref().unwrap_or("**FAILED**")).collect();
+        println!("| {client} | {transport} | {} |", shown.join(" | "));
+        let failed = CASES.iter().zip(cells).filter_map(|(case, cell)| Some((case.name, cell.as_ref().err()?)));
+        failures.extend(failed.map(|(case, why)| format!("{client} over {transport}, {case}: {why}")));
+    }
+    println!("peak memory of the server: {} MiB", forge.peak_memory() >> 20);
+    assert_eq!(done.len(), pairs.len(), "a row for each pair");
+    assert!(failures.is_empty(), "{failures:#?}");
+}

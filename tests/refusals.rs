@@ -1,0 +1,132 @@
+//! Refusals and reports, as the real git shows them: each with its reason, also in the middle of a large upload.
+
+#![cfg(all(feature = "bare-repository", feature = "memory"))]
+
+mod support;
+
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::limit::LimitLayer;
+use receive_pack::proto::Report;
+use receive_pack::push::{Pack, Push};
+use receive_pack::receive::ReceivePack;
+use receive_pack::store::{BareRepository, MemoryStore, Store};
+use receive_pack::{BoxError, Error};
+use support::fast_import::Shape;
+use support::git::{Output, Repo};
+use support::host::Host;
+use support::rng::Rng;
+use support::server::example;
+use tokio::net::tcp::OwnedReadHalf;
+use tower::{ServiceBuilder, service_fn};
+
+/// A host that refuses packs of more than `limit` bytes.
+fn limited(target: &Repo, limit: u64) -> Host {
+    let path = target.path().to_owned();
+    Host::start(move || {
+        let path = path.clone();
+        async move {
+            let store = BareRepository::open(&path).expect("the repository opens");
+            let advertisement = store.advertise().await.expect("an advertisement");
+            let layers = ServiceBuilder::new().layer(LimitLayer::new().pack_bytes(limit)).layer(ChecksumLayer::new());
+            (advertisement, layers.service(ReceivePack::new(store)))
+        }
+    })
+}
+
+/// A push of more than 50 MB that does not compress.
+fn large() -> Repo {
+    let source = Repo::bare();
+    source.git(["config", "core.compression", "0"]);
+    source.commit("main", &[("large.bin", &Rng::new(7).bytes(52 << 20))]);
+    source
+}
+
+#[track_caller]
+fn assert_shown(said: &Output, line: &str) {
+    assert!(said.stderr.lines().any(|shown| shown.trim() == line), "no line {line:?} in:\n{}", said.stderr);
+    assert!(!said.status.success());
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_a_large_upload_is_shown_over_tcp() {
+    let (source, target) = (large(), Repo::bare());
+    let host = limited(&target, 1 << 20);
+    let said = source.try_push(&host.url(), &["main"]);
+    assert_shown(&said, "! [remote rejected] main -> main (pack exceeds maximum allowed size of 1048576 bytes)");
+    let served = host.served().expect("the client was answered");
+    assert!(served.discarded() > 40 << 20, "it was read to the end, not from the middle on: {}", served.discarded());
+    assert!(target.refs().is_empty() && target.stored().is_empty());
+    target.assert_no_leftovers();
+}
+
+#[test]
+fn a_refusal_before_the_pack_is_shown_over_tcp() {
+    let source = large();
+    let host = Host::start(|| async {
+        let refuse = service_fn(|push: Push<Pack<OwnedReadHalf>>| async move {
+            Ok::<_, BoxError>(Report::refused("not on a Friday", push.request().commands()))
+        });
+        (receive_pack::proto::Advertisement::new(Default::default()), refuse)
+    });
+    let said = source.try_push(&host.url(), &["main", "main:refs/heads/other"]);
+    assert_shown(&said, "! [remote rejected] main -> main (not on a Friday)");
+    assert_shown(&said, "! [remote rejected] main -> other (not on a Friday)");
+    assert!(host.served().expect("the client was answered").discarded() > 50 << 20);
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_a_large_upload_is_shown_over_a_pipe() {
+    let (source, target) = (large(), Repo::bare());
+    let program = format!("--receive-pack={} --max-input-size=1048576", example("receive_pack").display());
+    let said = source.try_push(target.path().to_str().expect("a path of text"), &[&program, "main"]);
+    assert_shown(&said, "! [remote rejected] main -> main (pack exceeds maximum allowed size of 1048576 bytes)");
+    assert!(target.refs().is_empty() && target.stored().is_empty());
+    target.assert_no_leftovers();
+}
+
+#[test]
+fn a_failure_of_the_server_itself_is_shown_without_its_details() {
+    let source = Shape::SMALL.repository().borrow();
+    let host = Host::start(|| async {
+        let fail = service_fn(|_: Push<Pack<OwnedReadHalf>>| async {
+            Err::<Report, _>(Error::store("/srv/secret is full", std::io::Error::other("no space")))
+        });
+        (receive_pack::proto::Advertisement::new(Default::default()), fail)
+    });
+    let said = source.try_push(&host.url(), &["main"]);
+    assert_shown(&said, "! [remote rejected] main -> main (unpacker error)");
+    assert_shown(&said, "error: remote unpack failed: internal error");
+    assert!(!said.stderr.contains("secret"), "{}", said.stderr);
+    let served = host.served().expect("the client was answered");
+    assert_eq!(served.error().expect("the server's log has it").to_string(), "/srv/secret is full");
+}
+
+#[test]
+fn a_report_of_thousands_of_refs_is_split_and_comes_whole() {
+    let (source, store) = (Repo::bare(), MemoryStore::default());
+    let tip = source.commit("main", &[("a", b"a\n")]);
+    let updates: String = (0..3000).map(|n| format!("create refs/tags/a-tag-of-some-length-{n:06} {tip}\n")).collect();
+    source.git_with_input(["update-ref", "--stdin"], updates.as_bytes());
+    let target = store.clone();
+    let host = Host::start(move || {
+        let store = store.clone();
+        async move {
+            let advertisement = store.advertise().await.expect("an advertisement");
+            (advertisement, ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store)))
+        }
+    });
+    let said = source.push(&host.url(), &["--mirror", "--porcelain"]);
+    assert_eq!(said.text().lines().filter(|line| line.starts_with('*')).count(), 3001);
+    assert_eq!(target.refs().len(), 3001);
+
+    // Refused ones as well: each is named, in its order, once.
+    let refused = Host::start(|| async {
+        let refuse = service_fn(|push: Push<Pack<OwnedReadHalf>>| async move {
+            let reason = "for a reason that takes some room in a report of many lines";
+            Ok::<_, BoxError>(Report::refused(reason, push.request().commands()))
+        });
+        (receive_pack::proto::Advertisement::new(Default::default()), refuse)
+    });
+    let said = source.try_push(&refused.url(), &["--mirror", "--porcelain"]);
+    assert_eq!(said.text().matches("[remote rejected] (for a reason that takes some room").count(), 3001);
+}

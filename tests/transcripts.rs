@@ -1,0 +1,295 @@
+//! Golden transcripts: bytes in, bytes out, beside what git's own receive-pack says to the same bytes.
+//!
+//! The files in `tests/transcripts` hold them, case by case:
+//!
+//! ```text
+//! = the name of the case
+//! ! push-options        what both servers are told to offer: push-options, hide <pattern>
+//! > {zero} {main} r\0 c a pkt-line of the client; {names} stand for ids
+//! > flush               a flush-pkt
+//! > pack empty          what follows the head: a pack that `pack` makes below
+//! < ...                 a pkt-line of our server, after the advertisement; those of one report on one line
+//! git: the same         what git reports, or where that differs, its lines
+//! refs: the same        the refs afterwards, ours beside git's, if they differ
+//! ```
+//!
+//! Everything from `<` on is written by running this test with `UPDATE_TRANSCRIPTS=1`, to be read before it is committed.
+
+#![cfg(feature = "bare-repository")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use receive_pack::Error;
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::proto::{HiddenRefs, ObjectFormat, ObjectKind};
+use receive_pack::receive::ReceivePack;
+use receive_pack::serve::{Linger, Serve};
+use receive_pack::store::{BareRepository, Store};
+use support::fast_import::Shape;
+use support::git::{self, Repo};
+use support::io::Script;
+use support::pack::{self, PackBuilder};
+use support::request::{Advertised, FLUSH, pkt, take_pkt};
+use support::server::in_time;
+use tower::ServiceBuilder;
+
+/// One case: its lines up to what the servers say.
+struct Case {
+    given: Vec<String>,
+}
+
+fn cases(text: &str) -> (String, Vec<Case>) {
+    let mut parts = text.split("\n= ");
+    let head = parts.next().unwrap_or_default().to_owned();
+    let case = |part: &str| {
+        let lines = format!("= {part}");
+        let given = lines.lines().take_while(|line| !line.starts_with('<') && !line.starts_with("git"));
+        Case { given: given.filter(|line| !line.is_empty()).map(str::to_owned).collect() }
+    };
+    (head, parts.map(case).collect())
+}
+
+/// A repository that is the same each time.
+fn repository() -> (Repo, BTreeMap<&'static str, String>) {
+    let repo = Shape::SMALL.repository().borrow();
+    repo.git(["symbolic-ref", "HEAD", "refs/heads/main"]);
+    let (lost, _) = lost();
+    let ids = [
+        ("zero", "0".repeat(40)),
+        ("unknown", "12".repeat(20)),
+        ("main", repo.rev("main")),
+        ("older", repo.rev("main~1")),
+        ("next", repo.rev("next")),
+        ("v1", repo.rev("v1")),
+        ("tree", repo.rev("main^{tree}")),
+        ("lost", pack::object_id(ObjectFormat::Sha1, ObjectKind::Commit, &lost).to_string()),
+    ];
+    (repo, ids.into())
+}
+
+/// A commit whose tree nobody has, and a pack of it.
+fn lost() -> (Vec<u8>, PackBuilder) {
+    let lost = pack::commit(&pack::blob_id(b"a tree that nobody has"), &[]);
+    let mut builder = PackBuilder::default();
+    builder.object(ObjectKind::Commit, &lost);
+    (lost, builder)
+}
+
+fn pack(name: &str) -> Vec<u8> {
+    let empty = PackBuilder::default();
+    match name {
+        "empty" => empty.finish().to_vec(),
+        "lost" => lost().1.finish().to_vec(),
+        "wrong-trailer" => lost().1.finish_with_wrong_trailer().to_vec(),
+        "cut" => lost().1.without_trailer(),
+        "no-pack" => b"KCAP\0\0\0\x02\0\0\0\0".to_vec(),
+        "version-4" => PackBuilder::default().version(4).finish().to_vec(),
+        _ => panic!("no such pack: {name}"),
+    }
+}
+
+fn request(case: &Case, ids: &BTreeMap<&'static str, String>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in case.given.iter().filter_map(|line| line.strip_prefix("> ")) {
+        match line.strip_prefix("pack ") {
+            Some(name) => bytes.extend_from_slice(&pack(name)),
+            None if line == "flush" => bytes.extend_from_slice(FLUSH),
+            None => {
+                let text =
+                    ids.iter().fold(line.to_owned(), |text, (name, id)| text.replace(&format!("{{{name}}}"), id));
+                bytes.extend_from_slice(&pkt(text.replace("\\0", "\0").replace("\\n", "\n")));
+            }
+        }
+    }
+    bytes
+}
+
+/// Names in place of ids, so that people can read it.
+fn readable(text: &str, ids: &BTreeMap<&'static str, String>) -> String {
+    ids.iter().fold(text.to_owned(), |text, (name, id)| text.replace(id, &format!("{{{name}}}")))
+}
+
+fn settings(case: &Case) -> impl Iterator<Item = (&str, &str)> {
+    let lines = case.given.iter().filter_map(|line| line.strip_prefix("! "));
+    lines.map(|line| line.split_once(' ').unwrap_or((line, "")))
+}
+
+/// What our server says after its advertisement.
+fn ours(repo: &Repo, case: &Case, request: Vec<u8>) -> Vec<u8> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut store = BareRepository::open(repo.path()).expect("the repository opens");
+        let mut push_options = false;
+        for (setting, value) in settings(case) {
+            match setting {
+                "push-options" => push_options = true,
+                "hide" => store = store.hide_refs(HiddenRefs::new([value])),
+                _ => panic!("no such setting: {setting}"),
+            }
+        }
+        let advertisement = store.advertise().await.expect("an advertisement").with_push_options(push_options);
+        let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+        let mut said = Vec::new();
+        let serve = Serve::new().linger(Linger::none());
+        // A malformed head is an error beside what the client is told.
+        let _: Result<_, Error> = in_time(serve.serve(Script::of(request), &mut said, advertisement, service)).await;
+        said
+    })
+}
+
+/// What git's own server says after its advertisement, and its last words.
+fn gits(repo: &Repo, case: &Case, request: &[u8]) -> (Vec<u8>, Option<String>) {
+    let mut command = git::command(repo.path(), ["-c", "receive.autogc=false"]);
+    for (setting, value) in settings(case) {
+        command.arg("-c").arg(match setting {
+            "push-options" => "receive.advertisePushOptions=true".to_owned(),
+            _ => format!("receive.hideRefs={value}"),
+        });
+    }
+    command.args(["receive-pack", "."]);
+    let output = git::run(command, request);
+    let fatal = output.stderr.lines().find(|line| line.starts_with("fatal: ")).map(str::to_owned);
+    (output.stdout, fatal.filter(|_| !output.status.success()))
+}
+
+/// Our reply, pkt-line by pkt-line.
+fn wire(mut said: &[u8], ids: &BTreeMap<&'static str, String>) -> String {
+    let mut text = String::new();
+    while !said.is_empty() {
+        let line = match take_pkt(&mut said) {
+            None => "flush".to_owned(),
+            Some(line) => readable(&line.escape_ascii().to_string(), ids),
+        };
+        writeln!(text, "< {line}").expect("a string");
+    }
+    if text.is_empty() { "<\n".to_owned() } else { text }
+}
+
+/// The report in a reply, line by line, however it is packed; nothing if there is none.
+fn report(mut said: &[u8]) -> Vec<String> {
+    let mut inner = Vec::new();
+    let is_multiplexed = said.get(4).is_some_and(|band| *band <= 3);
+    let mut lines = Vec::new();
+    while !said.is_empty() {
+        match take_pkt(&mut said) {
+            Some([1, data @ ..]) if is_multiplexed => inner.extend_from_slice(data),
+            Some(line) if !is_multiplexed => lines.push(String::from_utf8_lossy(line).trim_end().to_owned()),
+            _ => {}
+        }
+    }
+    let mut inner = &inner[..];
+    while !inner.is_empty() {
+        lines.extend(take_pkt(&mut inner).map(|line| String::from_utf8_lossy(line).trim_end().to_owned()));
+    }
+    lines
+}
+
+/// Both servers' answers to a case, as the file has them.
+fn play(case: &Case) -> String {
+    let ((our_repo, ids), (git_repo, _)) = (repository(), repository());
+    let request = request(case, &ids);
+    let said = ours(&our_repo, case, request.clone());
+    let mut said = &said[..];
+    Advertised::take(&mut said);
+    let (git_said, fatal) = gits(&git_repo, case, &request);
+    let mut git_said = &git_said[..];
+    Advertised::take(&mut git_said);
+
+    let mut text = wire(said, &ids);
+    let (our_report, git_report) = (report(said), report(git_said));
+    match fatal {
+        Some(fatal) => writeln!(text, "git: dies: {}", readable(&fatal, &ids)).expect("a string"),
+        None if our_report == git_report => text.push_str("git: the same\n"),
+        None => git_report.iter().for_each(|line| writeln!(text, "git: {}", readable(line, &ids)).expect("a string")),
+    }
+    let (our_refs, git_refs) = (our_repo.refs(), git_repo.refs());
+    if our_refs == git_refs {
+        text.push_str("refs: the same\n");
+    } else {
+        for (whose, refs, others) in [("ours", &our_refs, &git_refs), ("git", &git_refs, &our_refs)] {
+            for (name, id) in refs.iter().filter(|entry| !others.contains(entry)) {
+                writeln!(text, "refs: only {whose}: {name} {}", readable(id, &ids)).expect("a string");
+            }
+        }
+    }
+    for repo in [our_repo, git_repo] {
+        repo.assert_no_leftovers();
+    }
+    text
+}
+
+#[track_caller]
+fn check(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(name);
+    let text = std::fs::read_to_string(&path).expect("a transcript");
+    let (head, cases) = cases(&text);
+    assert!(!cases.is_empty());
+    let mut played = head.trim_end().to_owned() + "\n";
+    for case in &cases {
+        write!(played, "\n{}\n{}", case.given.join("\n"), play(case)).expect("a string");
+    }
+    if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
+        std::fs::write(&path, &played).expect("the transcript can be written");
+        return;
+    }
+    for (line, (played, expected)) in played.lines().zip(text.lines()).enumerate() {
+        assert_eq!(played, expected, "line {} of {name} (left: now, right: in the file)", line + 1);
+    }
+    assert_eq!(played.lines().count(), text.lines().count(), "{name} has more or fewer lines");
+}
+
+#[test]
+fn capabilities() {
+    check("capabilities.txt");
+}
+
+#[test]
+fn commands() {
+    check("commands.txt");
+}
+
+#[test]
+fn packs() {
+    check("packs.txt");
+}
+
+#[test]
+fn protocol_errors() {
+    check("protocol-errors.txt");
+}
+
+#[test]
+fn certificates() {
+    check("certificates.txt");
+}
+
+#[test]
+fn what_is_advertised_is_what_git_advertises() {
+    let (repo, _) = repository();
+    let capabilities = |said: &[u8]| {
+        let mut said = said;
+        let mut words = Advertised::take(&mut said).capabilities;
+        assert!(words.last().is_some_and(|word| word.starts_with("agent=")));
+        words.pop();
+        words
+    };
+    for (settings, ours) in [
+        (vec![], Box::new(|a| a) as Box<dyn Fn(receive_pack::proto::Advertisement) -> _>),
+        (vec!["receive.advertisePushOptions=true"], Box::new(|a| a.with_push_options(true))),
+        (vec!["receive.advertiseAtomic=false"], Box::new(|a| a.with_atomic(false))),
+    ] {
+        let mut args: Vec<&str> = settings.iter().flat_map(|setting| ["-c", setting]).collect();
+        args.extend(["receive-pack", "--http-backend-info-refs", "."]);
+        let gits = repo.git(args).stdout;
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let store = BareRepository::open(repo.path()).expect("the repository opens");
+        let advertisement = ours(runtime.block_on(store.advertise()).expect("an advertisement"));
+        let mut wire = bytes::BytesMut::new();
+        advertisement.encode(&mut wire).expect("it can be encoded");
+        assert_eq!(capabilities(&wire), capabilities(&gits), "{settings:?}");
+    }
+}
