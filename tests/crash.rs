@@ -7,7 +7,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use receive_pack::store::BareRepository;
@@ -17,8 +17,12 @@ use support::request::{Reply, Request, ZERO, pkt};
 use support::rng::Rng;
 use support::server::{example, heard, serve};
 
-/// A daemon that can be killed, and its address.
-struct Daemon(Child, String);
+/// A daemon that can be killed, its address, and its log, which it would miss.
+struct Daemon {
+    child: Child,
+    address: String,
+    _log: BufReader<ChildStdout>,
+}
 
 impl Daemon {
     fn start(program: &Path, root: &Path) -> Self {
@@ -26,16 +30,17 @@ impl Daemon {
         command.arg("--root").arg(root).args(["--listen", "127.0.0.1:0"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the daemon starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line");
+        let mut log = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        log.read_line(&mut line).expect("a line");
         let address = line.split("git://").nth(1).and_then(|url| url.split('/').next()).expect("an address");
-        Self(child, address.to_owned())
+        Self { child, address: address.to_owned(), _log: log }
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -137,7 +142,7 @@ async fn a_server_that_is_killed_leaves_each_ref_old_or_new_and_all_objects() {
         copy(template.path(), &place);
         let daemon = Daemon::start(&program, root.path());
         let begin = Instant::now();
-        let said = push.send(&daemon.1);
+        let said = push.send(&daemon.address);
         longest = longest.max(begin.elapsed());
         heard(&said).1.assert_ok();
     }
@@ -146,13 +151,13 @@ async fn a_server_that_is_killed_leaves_each_ref_old_or_new_and_all_objects() {
         let push = &pushes[number % 3];
         copy(template.path(), &place);
         let mut daemon = Daemon::start(&program, root.path());
-        let address = daemon.1.clone();
+        let address = daemon.address.clone();
         let delay = longest * u32::try_from(rng.below(1000)).expect("a small number") / 1000;
         let said = std::thread::scope(|scope| {
             let client = scope.spawn(|| push.send(&address));
             std::thread::sleep(delay);
-            daemon.0.kill().expect("it can be killed");
-            daemon.0.wait().expect("it can be waited for");
+            daemon.child.kill().expect("it can be killed");
+            daemon.child.wait().expect("it can be waited for");
             client.join().expect("no panic")
         });
         let repo = Repo::at(&place);

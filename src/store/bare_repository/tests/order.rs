@@ -50,7 +50,9 @@ fn the_same_pack_is_another_file_each_time() {
     let bare = world.restore();
     let before = packs(&bare);
     assert!(world.next().run(&bare, None).is_ok());
-    git(&bare, &["update-ref", "-d", "refs/heads/next"]);
+    for name in world.next().names() {
+        git(&bare, &["update-ref", "-d", name]);
+    }
     assert!(world.next().run(&bare, None).is_ok());
     assert_eq!(packs(&bare), before + 2);
     assert_sound(&bare, "two packs of the same content");
@@ -107,8 +109,8 @@ fn what_dead_processes_left_is_swept_and_nothing_else() {
     let keep = std::fs::File::open(&living_pack[0]).unwrap();
     keep.try_lock().unwrap();
     let theirs = [pack("theirs", "keep", b"for ever\n"), pack("theirs", "pack", b"PACK")];
-    let done = std::fs::read_dir(objects.join("pack")).unwrap().map(|entry| entry.unwrap().path());
-    let done = done.filter(|path| path.extension() == Some("idx".as_ref())).next().unwrap();
+    let mut done = std::fs::read_dir(objects.join("pack")).unwrap().map(|entry| entry.unwrap().path());
+    let done = done.find(|path| path.extension() == Some("idx".as_ref())).unwrap();
     std::fs::write(done.with_extension("keep"), text).unwrap();
 
     BareRepository::open(&bare).unwrap();

@@ -138,11 +138,14 @@ fn a_push_survives_the_loss_of_power_at_each_operation() {
     assert!(looked_at > 500, "{looked_at}");
 }
 
+/// Picks out operations.
+type Which = fn(&Recorded) -> bool;
+
 /// Whether the test above can fail: without any one of these syncs it finds a loss.
 #[test]
 fn the_loss_of_each_sync_is_found() {
     let world = World::new();
-    let syncs: [(&str, fn(&Recorded) -> bool); 6] = [
+    let syncs: [(&str, Which); 6] = [
         ("the pack", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.pack"))),
         ("its index", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.idx"))),
         ("the directory of packs", |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("objects/pack"))),
