@@ -32,11 +32,11 @@ fn reason<'a>(said: &'a Output, name: &str) -> Option<&'a str> {
     line.split_once(&arrow)?.1.strip_suffix(')')
 }
 
-/// A source with a branch of many blobs that do not compress: 40 MiB.
+/// A source with a branch of many blobs that do not compress: 16 MiB.
 fn large() -> Arc<Repo> {
     let source = Repo::work();
     let mut rng = Rng::new(17);
-    let files: Vec<_> = (0..40).map(|n| (format!("file{n:02}"), rng.bytes(1 << 20))).collect();
+    let files: Vec<_> = (0..16).map(|n| (format!("file{n:02}"), rng.bytes(1 << 20))).collect();
     let files: Vec<_> = files.iter().map(|(name, data)| (&name[..], &data[..])).collect();
     source.commit("main", &files);
     Arc::new(source)
@@ -50,7 +50,7 @@ async fn each_limit_refuses_a_large_upload_in_its_own_words() {
     for (limit, text) in [
         (LimitLayer::new().pack_bytes(5 << 20), "pack exceeds maximum allowed size of 5242880 bytes"),
         (LimitLayer::new().inflated_bytes(3 << 20), "pack inflates to more than 3145728 bytes"),
-        (LimitLayer::new().objects(41), "pack of 42 objects exceeds the limit of 41"),
+        (LimitLayer::new().objects(17), "pack of 18 objects exceeds the limit of 17"),
         (
             LimitLayer::new().object_size((1 << 20) - 1),
             "object of 1048576 bytes exceeds the limit of 1048575 (at byte ",
@@ -71,8 +71,8 @@ async fn each_limit_refuses_a_large_upload_in_its_own_words() {
         }
         assert!(target.refs().is_empty() && target.stored().is_empty());
     }
-    // At the limits themselves it passes: of 42 objects, the largest of 1 MiB, under 41 MiB.
-    let limit = LimitLayer::new().pack_bytes(41 << 20).inflated_bytes(41 << 20).objects(42).object_size(1 << 20);
+    // At the limits themselves it passes: of 18 objects, the largest of 1 MiB, under 17 MiB.
+    let limit = LimitLayer::new().pack_bytes(17 << 20).inflated_bytes(17 << 20).objects(18).object_size(1 << 20);
     let service = ServiceBuilder::new().layer(limit.commands(2).ref_name_bytes(36)).layer(ChecksumLayer::new());
     let url = listen(store.clone(), move || service.service(ReceivePack::new(store.clone()))).await;
     let said = try_push(&source, &url, &["main", "a-branch-with-a-long-name"]).await;
@@ -90,7 +90,7 @@ async fn an_inspector_refuses_in_the_middle_of_an_upload() {
             let mut seen = 0_usize;
             move |frame: &PackFrame| {
                 seen += frame.wire_len();
-                if seen > 10 << 20 { Err(Error::refused(format!("too much for {refs} refs"))) } else { Ok(()) }
+                if seen > 5 << 20 { Err(Error::refused(format!("too much for {refs} refs"))) } else { Ok(()) }
             }
         });
         ServiceBuilder::new().layer(inspect).layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()))

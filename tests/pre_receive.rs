@@ -74,6 +74,8 @@ impl Thin {
     }
 }
 
+type Objects = BTreeSet<(ObjectId, ObjectKind)>;
+
 /// What a policy of a test is.
 type Verdict = dyn Fn(&mut Received<'_>) -> Result<(), Error> + Send + Sync;
 
@@ -82,7 +84,7 @@ type Verdict = dyn Fn(&mut Received<'_>) -> Result<(), Error> + Send + Sync;
 struct Look {
     thin: Arc<Thin>,
     judge: Arc<Verdict>,
-    seen: Arc<Mutex<Vec<BTreeSet<(ObjectId, ObjectKind)>>>>,
+    seen: Arc<Mutex<Vec<Objects>>>,
 }
 
 impl Look {
@@ -187,13 +189,12 @@ async fn an_error_refuses_all_of_it() {
     let thin = Arc::new(Thin::new());
     let (memory, stored) = (thin.memory().await, thin.repo.stored());
     // Refused in its words, as an unpack error, as the server's own trouble.
-    let verdicts: [(fn() -> Error, &str, &str); 3] = [
-        (|| Error::refused("there is a secret in it"), "ok", "there is a secret in it"),
-        (|| Error::new(ErrorKind::LimitExceeded, "too long"), "too long", "unpacker error"),
-        (|| Error::new(ErrorKind::Store, "the database is down"), "internal error", "unpacker error"),
-    ];
-    for (error, unpack, reason) in verdicts {
-        let look = Look::new(&thin, move |_| Err(error()));
+    for (error, unpack, reason) in [
+        (Error::refused("there is a secret in it"), "ok", "there is a secret in it"),
+        (Error::new(ErrorKind::LimitExceeded, "too long"), "too long", "unpacker error"),
+        (Error::new(ErrorKind::Store, "the database is down"), "internal error", "unpacker error"),
+    ] {
+        let look = Look::new(&thin, move |_| Err(error.clone()));
         for reply in [
             push(memory.clone(), look.clone(), &thin.request()).await,
             push(thin.bare(), look.clone(), &thin.request()).await,

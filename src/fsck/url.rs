@@ -9,7 +9,8 @@ pub(super) fn is_good(url: &[u8]) -> bool {
         // It may be put behind the URL of the repository. One with more `..` than that has directories could take
         // away its host.
         let (climbs, rest) = leading_dots(url);
-        return !(has_encoded_line_feed(url) || climbs && matches!(rest.first(), Some(b':' | b'/')));
+        let replaces_host = climbs && matches!(rest.first(), Some(b':' | b'/'));
+        return !replaces_host && !has_encoded_line_feed(url);
     }
     match for_curl(url) {
         // A line feed would begin another line of git's credential protocol.

@@ -156,7 +156,7 @@ impl Drop for Server {
 
 /// A `git://` server within the test, on a free port: each connection is a push into `store` through the service that
 /// `make` makes. Gives its URL. It runs for as long as the runtime does.
-pub async fn listen<F, S>(store: impl Store + Sync, make: F) -> String
+pub async fn listen<F, S>(store: impl Store, make: F) -> String
 where
     F: Fn() -> S + Send + 'static,
     S: Service<Push<Pack<OwnedReadHalf>>, Response = Report, Error = Error> + Send + 'static,
