@@ -1,10 +1,105 @@
-//! The server side of `git push`.
+//! The server side of `git push`, as parts that tokio and tower people already know how to hold.
+//!
+//! A push of any size takes the same few megabytes of memory, lands wholly or not at all, and ends where its bytes say
+//! so: no git binary, no fork per push, no wait for EOF.
+//!
+//! # Quick start
+//!
+//! A server for one repository, over `git://` and with a limit:
+//!
+#![cfg_attr(feature = "bare-repository", doc = "```no_run")]
+#![cfg_attr(not(feature = "bare-repository"), doc = "```ignore")]
+#![doc = include_str!("../examples/twenty_lines.rs")]
+//! ```
+//!
+//! # The way of the data
+//!
+//! ```text
+//!  client bytes
+//!  ──────────▶ AsyncRead ─▶ FramedRead<R, ReceivePackCodec>
+//!                              │  proto::Receive  (pure: bytes → frames)
+//!             Shallow* Capabilities Command+ PushOption* Flush     PackHeader PackObject* Complete
+//!             └────────────── the head: accept() ────────────┘     └──── the body: stays a stream ────┘
+//!                              │                                        │
+//!                        UpdateRequest                     Pack<R>: Stream<Item = Result<PackFrame, Error>>
+//!                              └──────────────────┬─────────────────────┘         fused after Complete or Err
+//!                                           Push<Pack<R>>
+//!    tower:  Timeout, ConcurrencyLimit, LoadShed, …   (stock middleware; one request = one push)
+//!            LimitLayer      Push<B> → Push<Limited<B>>
+//!            ChecksumLayer   Push<B> → Push<Checksummed<B>>
+//!                              ▼
+//!            ReceivePack<St>: Service<Push<Checksummed<B>>>  ─▶ Quarantine::write*  ─▶ objects
+//!                              │                             ─▶ Quarantine::commit  ─▶ refs      (drop = roll back)
+//!                              ▼
+//!            Replies: Stream<Item = Reply>   progress*, keep-alive*, report, flush-pkt
+//!               │ its end closes the write side
+//!  ◀────────────┘
+//! ```
+//!
+//! Backpressure runs right to left without a queue: a slow store leaves the body unpolled, the socket unread, the
+//! client's window closed. There is no channel and no spawned task on the way in.
+//!
+//! # The rooms
+//!
+//! Dependencies point one way, down this list backwards:
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`proto`] | the protocol without I/O: bytes to frames and back, for those with their own loop |
+//! | [`codec`] | `proto` as a tokio-util `Decoder` and `Encoder` |
+//! | [`push`] | one push as a request: `Push<B>`, a known head and a streaming body |
+//! | [`checksum`] | the layer that verifies a pack, and finds the end of an opaque one |
+//! | [`limit`] | the layer that bounds what a push brings |
+//! | [`fsck`] | the rules that objects must keep, without I/O |
+//! | [`store`] | where pushes land: the contract, and the stores |
+//! | [`receive`] | the service at the bottom of the stack |
+//! | [`serve`] | from a connection to a report, and how connections end |
+//! | [`transport`] | the first lines of `git://` and SSH |
+//!
+//! # What always holds
+//!
+//! 1. Frames depend on the bytes, never on how reads cut them; for an opaque pack, whose data are the reads themselves,
+//!    that is true of their concatenation.
+//! 2. The joined wire bytes of all frames of a pack are the pack (without its trailer, which `Complete` has; an opaque
+//!    pack has it in its data), and decoding what was encoded gives the same frames.
+//! 3. Exactly one `Complete`, last. After an error the decoder repeats it; bodies are fused.
+//! 4. Nothing is allocated from a declared size or count. Every loop over a client's data has a named
+//!    [limit](proto::Limits) with a default.
+//! 5. The memory of a push is bounded by constants (a chunk, a read, the windows of the store) and, in the stores that
+//!    index, about 60 bytes per object.
+//! 6. A push lands wholly or not at all: objects are durable before any ref moves, refs move by compare-and-swap on the
+//!    old id, `atomic` means all or none, and a dropped future rolls back.
+//! 7. A refusal reaches the client as git prints it, not as a broken pipe.
+//! 8. No unsafe code, and no panic that input could reach.
+//!
+//! # Features
+//!
+//! None is on by default. A feature adds API and never changes behaviour.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `memory` | `MemoryStore`: for tests, and for gateways that look and forget |
+//! | `bare-repository` | `BareRepository`: a repository on disk that stock git reads; turns on `collision-detection` |
+//! | `collision-detection` | SHA-1 with detection of the known collision attacks |
+//! | `sha256` | repositories whose object format is SHA-256 |
+//!
+//! # Rust versions
+//!
+//! The oldest compiler is Rust 1.95, with which the tests are run. A newer one is asked for only in a minor version.
+//!
+//! # What it is not
+//!
+//! No fetching: `git upload-pack` is another protocol. No hooks that run programs: a policy is a tower layer. No
+//! `git gc`: packs pile up until somebody runs it, as with git itself when `receive.autogc` is off.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+mod git_config;
 
 pub mod certificate;
 pub mod checksum;
 pub mod codec;
+pub mod fsck;
 pub mod limit;
 pub mod proto;
 pub mod push;
@@ -14,3 +109,10 @@ pub mod store;
 pub mod transport;
 
 pub use error::{BoxError, Error, ErrorKind};
+
+/// For `benches/`, not for users: no promise holds for what is in it.
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::store::index::index_pack;
+}

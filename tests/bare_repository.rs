@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
 use receive_pack::store::BareRepository;
@@ -120,5 +123,58 @@ async fn a_delta_without_a_base_refuses_the_push() {
     let reply = push_into(&repo, Script::of(request.bytes())).await;
     assert!(reply.refs[0].1.is_err(), "{reply:?}");
     assert_eq!((repo.stored(), repo.refs()), (before, refs));
+    repo.assert_no_leftovers();
+}
+
+/// Waits for what is to happen soon; a minute is a hang.
+async fn wait_until(happened: impl Fn() -> bool) {
+    for _ in 0..1200 {
+        if happened() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it did not happen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_dropped_half_way_leaves_nothing() {
+    let (pack, repo) = (BigPack::new(Shape::mib(3)), Repo::bare());
+    let head = Request::new().create("refs/heads/main", pack.tip()).head();
+    // The client stops in the middle of the pack and keeps its side open: without a timeout of somebody's, for ever.
+    let chunks = std::iter::once(Bytes::from(head)).chain(pack.chunks().take(12));
+    let store = BareRepository::open(repo.path()).expect("the repository opens");
+    let push = tokio::spawn(serve(store, Script::new(chunks).stays_open()));
+    wait_until(|| !repo.leftovers().is_empty()).await;
+    push.abort();
+    assert!(push.await.is_err_and(|error| error.is_cancelled()), "half a push was served");
+    // What the drop began may be at work on another thread for a moment.
+    wait_until(|| repo.leftovers().is_empty()).await;
+    repo.assert_no_leftovers();
+    assert!(repo.refs().is_empty() && repo.stored().is_empty());
+    push_into(&repo, client(&pack)).await.assert_ok();
+    repo.fsck();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_pushes_to_one_ref_exactly_one_wins() {
+    let repo = Arc::new(Repo::bare());
+    let pushes = (0..8).map(|seed| {
+        let repo = repo.clone();
+        tokio::spawn(async move {
+            let pack = BigPack::new(Shape { seed, large: 1, large_size: 30_000, small_per_large: 3 });
+            (pack.tip(), push_into(&repo, client(&pack)).await)
+        })
+    });
+    let mut winners = Vec::new();
+    for push in pushes.collect::<Vec<_>>() {
+        let (tip, reply) = push.await.expect("no panic");
+        assert_eq!(reply.unpack, "ok", "{reply:?}");
+        if reply.refs[0].1.is_ok() {
+            winners.push(tip.to_string());
+        }
+    }
+    assert_eq!(winners, [repo.rev("refs/heads/main")]);
+    repo.fsck();
     repo.assert_no_leftovers();
 }

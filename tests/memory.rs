@@ -16,6 +16,7 @@ use support::io::Script;
 use support::memory::{child_task, peak_of_child, report_peak};
 use support::pack::{BigPack, Shape};
 use support::request::Request;
+use support::rng::Rng;
 use support::server::serve;
 
 const MIB: u64 = 1 << 20;
@@ -43,6 +44,22 @@ fn task() -> Option<(String, Script)> {
     let head = Bytes::from(Request::new().create("refs/heads/main", pack.tip()).head());
     let chunks = std::iter::once(head).chain(pack.chunks());
     Some((how.to_owned(), Script::new(chunks).pieces(4 << 10).stays_open()))
+}
+
+/// The measure itself: a child that keeps 32 MiB must show them.
+#[test]
+fn memory_that_is_kept_is_seen() {
+    let [little, much] = ["0", "32"].map(|mib| peak_of_child("child_keeps_memory", mib));
+    assert!(much - little > 31 * MIB, "{little} and {much} bytes");
+}
+
+#[test]
+#[ignore = "a child of the test above"]
+fn child_keeps_memory() {
+    let Some(mib) = child_task() else { return };
+    let kept = Rng::new(1).bytes(mib.parse::<usize>().expect("a number of MiB") << 20);
+    assert_eq!(std::hint::black_box(kept).len() % MIB as usize, 0);
+    report_peak();
 }
 
 #[test]

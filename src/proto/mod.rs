@@ -58,8 +58,12 @@ pub use frame::{Frame, PackFrame};
 pub use hidden_refs::HiddenRefs;
 pub use limits::Limits;
 pub use oid::{ObjectFormat, ObjectId};
+#[cfg(any(feature = "_bench", all(feature = "_index", test)))]
+pub(crate) use pack::PackDecoder;
 pub(crate) use pack::Tail;
 pub use pack::{Complete, Entry, EntryKind, ObjectKind, PackHeader, PackObject};
+#[cfg(feature = "_index")]
+pub(crate) use pack::{MAX_ENTRY_HEADER, entry_header, put_entry_header};
 pub use receive::{Config, Payload, Receive};
 pub use reply::Reply;
 pub use report::{RefReport, Report, Rewritten};

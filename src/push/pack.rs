@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::codec::FramedRead;
 
 use crate::codec::ReceivePackCodec;
@@ -27,6 +27,7 @@ pub struct Pack<R> {
     complete: Arc<AtomicBool>,
     reclaim: Option<oneshot::Sender<FramedRead<R, ReceivePackCodec>>>,
     idle: Option<Idle>,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// How long the client may send nothing.
@@ -40,7 +41,7 @@ struct Idle {
 impl<R> Pack<R> {
     /// The rest of a connection whose head was read.
     pub fn new(framed: FramedRead<R, ReceivePackCodec>) -> Self {
-        Self { framed: Some(framed), ended: false, complete: Arc::default(), reclaim: None, idle: None }
+        Self { framed: Some(framed), ended: false, complete: Arc::default(), reclaim: None, idle: None, deadline: None }
     }
 
     /// A future that gives the connection back once this body is dropped.
@@ -55,6 +56,12 @@ impl<R> Pack<R> {
     /// is busy. Not limited unless set; needs a runtime with time enabled.
     pub fn set_idle_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         self.idle = limit.into().map(|limit| Idle { limit, sleep: Box::pin(sleep(limit)), running: false });
+    }
+
+    /// When the client must have sent all, or the body ends in [`ErrorKind::TimedOut`]. What has come by then is still
+    /// given. Not limited unless set; needs a runtime with time enabled.
+    pub fn set_deadline(&mut self, deadline: impl Into<Option<Instant>>) {
+        self.deadline = deadline.into().map(|deadline| Box::pin(sleep_until(deadline)));
     }
 
     /// Becomes true when the pack is in.
@@ -72,7 +79,8 @@ impl<R: AsyncRead + Unpin> Stream for Pack<R> {
         }
         let Some(framed) = self.framed.as_mut() else { return Poll::Ready(None) };
         let polled = Pin::new(framed).poll_next(cx);
-        let item = match ready!(or_timed_out(&mut self.idle, polled, cx)) {
+        let polled = or_idle(&mut self.idle, polled, cx);
+        let item = match ready!(or_too_late(&mut self.deadline, polled, cx)) {
             Some(Ok(frame)) => PackFrame::try_from(frame)
                 .map_err(|frame| Error::new(ErrorKind::Protocol, format!("frame of a head inside a body: {frame:?}"))),
             Some(Err(error)) => Err(error),
@@ -86,12 +94,11 @@ impl<R: AsyncRead + Unpin> Stream for Pack<R> {
     }
 }
 
-/// The frame that was polled for, or an error if it did not come in time.
-fn or_timed_out(
-    idle: &mut Option<Idle>,
-    polled: Poll<Option<Result<Frame, Error>>>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame, Error>>> {
+/// What the connection gives when it is polled.
+type Polled = Poll<Option<Result<Frame, Error>>>;
+
+/// The frame that was polled for, or an error if the client has been silent for too long.
+fn or_idle(idle: &mut Option<Idle>, polled: Polled, cx: &mut Context<'_>) -> Polled {
     let Some(idle) = idle else { return polled };
     if polled.is_ready() {
         idle.running = false;
@@ -104,6 +111,18 @@ fn or_timed_out(
     ready!(idle.sleep.as_mut().poll(cx));
     let text = format!("the client sent nothing for {} seconds", idle.limit.as_secs());
     Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, text))))
+}
+
+/// The frame that was polled for, or an error if it is too late for any.
+fn or_too_late(deadline: &mut Option<Pin<Box<Sleep>>>, polled: Polled, cx: &mut Context<'_>) -> Polled {
+    match (polled, deadline) {
+        (Poll::Pending, Some(deadline)) => {
+            ready!(deadline.as_mut().poll(cx));
+            let text = "the client did not send its push in the time that the server allows";
+            Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, text))))
+        }
+        (polled, _) => polled,
+    }
 }
 
 impl<R> Drop for Pack<R> {

@@ -25,6 +25,10 @@
 //!
 //! A dropped response future rolls the push back.
 
+mod pre_receive;
+mod received;
 mod service;
 
+pub use pre_receive::PreReceive;
+pub use received::Received;
 pub use service::ReceivePack;

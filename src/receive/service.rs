@@ -9,29 +9,41 @@ use tower_service::Service;
 
 use crate::checksum::Checksummed;
 use crate::proto::{Complete, PackFrame, Report};
-use crate::push::{Meter, Progress, Push, UpdateRequest};
+use crate::push::{Extensions, Meter, Progress, Push, UpdateRequest};
+use crate::receive::{PreReceive, Received};
 use crate::store::{Quarantine, Store};
 use crate::{Error, ErrorKind};
 
 /// Takes pushes into a store.
 ///
 /// Before anything is read of the pack it refuses what no store could carry out: names that git's rules forbid
-/// (`funny refname`), and two commands for one ref.
+/// (`funny refname`), and two commands for one ref. When the pack is in, it asks the [policy](Self::pre_receive) that it
+/// was given.
 #[derive(Clone, Debug)]
-pub struct ReceivePack<St> {
+pub struct ReceivePack<St, P = ()> {
     store: St,
+    policy: P,
 }
 
 impl<St: Store> ReceivePack<St> {
     /// Takes pushes into this store.
     pub fn new(store: St) -> Self {
-        Self { store }
+        Self { store, policy: () }
     }
 }
 
-impl<St, B> Service<Push<Checksummed<B>>> for ReceivePack<St>
+impl<St, P> ReceivePack<St, P> {
+    /// Asks this policy, after those that were given before, once the pack is in and before any ref moves.
+    #[must_use]
+    pub fn pre_receive<Q>(self, policy: Q) -> ReceivePack<St, (P, Q)> {
+        ReceivePack { store: self.store, policy: (self.policy, policy) }
+    }
+}
+
+impl<St, P, B> Service<Push<Checksummed<B>>> for ReceivePack<St, P>
 where
     St: Store,
+    P: PreReceive + Clone,
     B: Stream<Item = Result<PackFrame, Error>> + Send + 'static,
 {
     type Response = Report;
@@ -43,17 +55,16 @@ where
     }
 
     fn call(&mut self, push: Push<Checksummed<B>>) -> Self::Future {
-        let store = self.store.clone();
+        let this = self.clone();
         Box::pin(async move {
             let (mut request, extensions, body) = push.into_parts();
-            let progress = extensions.get::<Progress>().cloned().unwrap_or_default();
             judge_names(&mut request);
             request.settle_atomic();
             if request.is_refused() {
                 return Ok(request.report());
             }
             let commands = request.commands().to_vec();
-            match receive(&store, request, progress, body).await {
+            match this.receive(request, &extensions, body).await {
                 Err(error) if error.is_remote() => Ok(Report::from_error(&error, &commands)),
                 result => result,
             }
@@ -61,19 +72,37 @@ where
     }
 }
 
-async fn receive<St: Store>(
-    store: &St,
-    request: UpdateRequest,
-    progress: Progress,
-    body: impl Stream<Item = Result<PackFrame, Error>>,
-) -> Result<Report, Error> {
-    let meter = Meter::new(&progress, "Receiving objects");
-    let mut quarantine = store.quarantine(&request, progress).await?;
-    match fill(&mut quarantine, body, meter).await {
-        Ok(complete) => quarantine.commit(request, complete).await,
-        Err(error) => {
-            quarantine.abort().await;
-            Err(error)
+impl<St: Store, P: PreReceive> ReceivePack<St, P> {
+    async fn receive(
+        &self,
+        mut request: UpdateRequest,
+        extensions: &Extensions,
+        body: impl Stream<Item = Result<PackFrame, Error>> + Send,
+    ) -> Result<Report, Error> {
+        let progress = extensions.get::<Progress>().cloned().unwrap_or_default();
+        let meter = Meter::new(&progress, "Receiving objects");
+        let mut quarantine = self.store.quarantine(&request, progress.clone()).await?;
+        let judged = async {
+            let complete = fill(&mut quarantine, body, meter).await?;
+            quarantine.seal(&mut request, &complete).await?;
+            request.settle_atomic();
+            if !request.is_refused() {
+                let mut received = Received::new(&mut request, extensions, &progress, &quarantine);
+                self.policy.pre_receive(&mut received).await?;
+                request.settle_atomic();
+            }
+            Ok(())
+        };
+        match judged.await {
+            Ok(()) if !request.is_refused() => quarantine.commit(request).await,
+            Ok(()) => {
+                quarantine.abort().await;
+                Ok(request.report())
+            }
+            Err(error) => {
+                quarantine.abort().await;
+                Err(error)
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
+use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -9,7 +10,8 @@ use tower_service::Service;
 
 use crate::codec::{self, ReceivePackCodec};
 use crate::proto::{Advertisement, Negotiated, Reply, Report};
-use crate::push::{Pack, Push, Reclaim, UpdateRequest, read_head};
+use crate::push::{Pack, Push, Reclaim, UpdateRequest};
+use crate::serve::patience::Patience;
 use crate::serve::{Linger, Replies};
 use crate::{BoxError, Error, ErrorKind};
 
@@ -59,8 +61,10 @@ pub struct Serve {
     stateless: bool,
     head_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
-    keep_alive: Option<Duration>,
-    linger: Linger,
+    deadline: Option<Duration>,
+    write_timeout: Option<Duration>,
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) linger: Linger,
 }
 
 impl Default for Serve {
@@ -70,6 +74,8 @@ impl Default for Serve {
             stateless: false,
             head_timeout: Some(Duration::from_secs(60)),
             idle_timeout: Some(Duration::from_secs(1800)),
+            deadline: None,
+            write_timeout: Some(Duration::from_secs(300)),
             keep_alive: Some(Duration::from_secs(5)),
             linger: Linger::default(),
         }
@@ -134,6 +140,21 @@ impl Serve {
         self
     }
 
+    /// How long the client may take to send the whole push, from the advertisement to the last byte of the pack. A
+    /// client that dribbles, and so never falls silent, ends here. What the server itself does with the pack afterwards
+    /// does not count. Not limited unless set.
+    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.deadline = deadline.into();
+        self
+    }
+
+    /// How long the client may take nothing of what it is told. Default 5 minutes. A client that does not read holds up
+    /// the push that it sent: the connection is then given up, and the push rolled back if its refs have not moved yet.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.write_timeout = timeout.into();
+        self
+    }
+
     /// The silence after which an empty packet keeps the line alive, once the pack is in. Default 5 seconds, git's
     /// `receive.keepAlive`.
     pub fn keep_alive(mut self, interval: impl Into<Option<Duration>>) -> Self {
@@ -169,13 +190,19 @@ impl Serve {
         S::Error: Into<BoxError>,
         S::Future: Send,
     {
-        let mut out = Writer { write: &mut write, negotiated: Negotiated::default(), buffer: BytesMut::new() };
+        let patience = self.patience();
+        let mut out = Writer {
+            write: &mut write,
+            negotiated: Negotiated::default(),
+            buffer: BytesMut::new(),
+            timeout: self.write_timeout,
+        };
         let mut framed = self.framed(read, &advertisement);
         let mut request = UpdateRequest::new(advertisement.format());
         if !self.stateless {
             out.say(&Reply::Advertisement(advertisement)).await?;
         }
-        let head = self.head(&mut framed, &mut request).await;
+        let head = patience.head(&mut framed, &mut request).await;
         out.negotiated = request.negotiated().clone();
         match head {
             Ok(true) => {}
@@ -190,7 +217,7 @@ impl Serve {
         }
 
         let mut pack = Pack::new(framed);
-        pack.set_idle_timeout(self.idle_timeout);
+        patience.apply(&mut pack);
         let reclaim = pack.reclaim();
         let mut replies = Replies::new(Push::new(request, pack), service, self.keep_alive);
         while let Some(reply) = replies.next().await {
@@ -206,24 +233,18 @@ impl Serve {
         })
     }
 
-    fn framed<R: AsyncRead>(&self, read: R, advertisement: &Advertisement) -> FramedRead<R, ReceivePackCodec> {
-        let codec = self.codec.clone().object_format(advertisement.format());
-        codec.advertised(advertisement.capabilities().clone()).build().framed_read(read)
+    /// How long the client of a push that begins now is waited for.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.head_timeout, self.idle_timeout, self.deadline)
     }
 
-    async fn head<R: AsyncRead + Unpin>(
+    pub(crate) fn framed<R: AsyncRead>(
         &self,
-        framed: &mut FramedRead<R, ReceivePackCodec>,
-        request: &mut UpdateRequest,
-    ) -> Result<bool, Error> {
-        let head = read_head(framed, request);
-        match self.head_timeout {
-            None => head.await,
-            Some(limit) => timeout(limit, head).await.unwrap_or_else(|_| {
-                let text = format!("the client sent no whole request within {} seconds", limit.as_secs());
-                Err(Error::new(ErrorKind::TimedOut, text))
-            }),
-        }
+        read: R,
+        advertisement: &Advertisement,
+    ) -> FramedRead<R, ReceivePackCodec> {
+        let codec = self.codec.clone().object_format(advertisement.format());
+        codec.advertised(advertisement.capabilities().clone()).build().framed_read(read)
     }
 
     /// git's own receive-pack dies here without a word. We say what we can: a report, if the client told us that it
@@ -260,6 +281,7 @@ struct Writer<'a, W> {
     write: &'a mut W,
     negotiated: Negotiated,
     buffer: BytesMut,
+    timeout: Option<Duration>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<'_, W> {
@@ -270,15 +292,35 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         if matches!(reply, Reply::Report(_)) {
             return Ok(());
         }
-        self.write.write_all(&self.buffer).await?;
-        self.buffer.clear();
-        self.write.flush().await?;
+        self.write().await?;
+        in_time(self.timeout, self.write.flush()).await
+    }
+
+    async fn write(&mut self) -> Result<(), Error> {
+        while !self.buffer.is_empty() {
+            let written = in_time(self.timeout, self.write.write(&self.buffer)).await?;
+            if written == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
+            self.buffer.advance(written);
+        }
         Ok(())
     }
 
     async fn close(&mut self) -> Result<(), Error> {
-        self.write.write_all(&self.buffer).await?;
-        self.write.shutdown().await?;
-        Ok(())
+        self.write().await?;
+        in_time(self.timeout, self.write.shutdown()).await
+    }
+}
+
+/// The output of a step of writing, unless the client does not let it happen.
+async fn in_time<T>(limit: Option<Duration>, step: impl Future<Output = io::Result<T>>) -> Result<T, Error> {
+    let Some(limit) = limit else { return Ok(step.await?) };
+    match timeout(limit, step).await {
+        Ok(result) => Ok(result?),
+        Err(_) => {
+            let text = format!("the client read nothing for {} seconds", limit.as_secs());
+            Err(Error::new(ErrorKind::TimedOut, text))
+        }
     }
 }

@@ -29,7 +29,7 @@ impl Linger {
     }
 
     /// Reads and discards until the client closes or a bound is reached; says how many bytes that were.
-    pub(super) async fn discard(&self, mut read: impl AsyncRead + Unpin) -> u64 {
+    pub(crate) async fn discard(&self, mut read: impl AsyncRead + Unpin) -> u64 {
         let mut buffer = vec![0; usize::try_from(self.bytes.min(64 << 10)).unwrap_or(0)];
         let end = Instant::now() + self.total;
         let mut discarded = 0;

@@ -36,6 +36,7 @@
 
 mod connection;
 mod linger;
+mod patience;
 mod replies;
 
 pub use connection::{Serve, Served, refuse, serve};

@@ -42,18 +42,7 @@ fn tree(mut data: &[u8], format: ObjectFormat, mut each: impl FnMut(ObjectKind, 
     const DIRECTORY: u32 = 0o04;
     let len = format.len();
     while !data.is_empty() {
-        let mut mode = 0_u32;
-        let mut digits = data.iter();
-        let mut begun = false;
-        loop {
-            match digits.next() {
-                Some(digit @ b'0'..=b'7') => mode = (mode << 3) | u32::from(digit & 7),
-                Some(b' ') if begun => break,
-                _ => return Err(Malformed("malformed mode in tree entry")),
-            }
-            begun = true;
-        }
-        let name = digits.as_slice();
+        let (mode, name) = mode(data).ok_or(Malformed("malformed mode in tree entry"))?;
         let end = name.iter().position(|byte| *byte == 0).ok_or(Malformed("too-short tree file"))?;
         if end == 0 {
             return Err(Malformed("empty filename in tree entry"));
@@ -69,6 +58,28 @@ fn tree(mut data: &[u8], format: ObjectFormat, mut each: impl FnMut(ObjectKind, 
         data = rest;
     }
     Ok(())
+}
+
+/// The mode that an entry of a tree begins with, and what follows it.
+fn mode(entry: &[u8]) -> Option<(u32, &[u8])> {
+    // Nearly all entries have one of these.
+    if let Some(rest) = entry.strip_prefix(b"100644 ") {
+        return Some((0o100_644, rest));
+    }
+    if let Some(rest) = entry.strip_prefix(b"40000 ") {
+        return Some((0o40_000, rest));
+    }
+    let mut mode = 0_u32;
+    let mut digits = entry.iter();
+    let mut begun = false;
+    loop {
+        match digits.next() {
+            Some(digit @ b'0'..=b'7') => mode = (mode << 3) | u32::from(digit & 7),
+            Some(b' ') if begun => return Some((mode, digits.as_slice())),
+            _ => return None,
+        }
+        begun = true;
+    }
 }
 
 /// What a commit says about its place in history.

@@ -2,7 +2,8 @@
 //!
 //! A [`Store`] says what it has ([`advertise`](Store::advertise)) and opens a [`Quarantine`] for each push. What is
 //! written to a quarantine is seen by nobody until [`commit`](Quarantine::commit), and a quarantine that is dropped
-//! leaves nothing behind: a push lands wholly or not at all.
+//! leaves nothing behind: a push lands wholly or not at all. Between [`seal`](Quarantine::seal) and `commit` a policy can
+//! read what the push brought.
 //!
 //! | feature | store |
 //! |---|---|
@@ -10,17 +11,23 @@
 //! | `bare-repository` | [`BareRepository`]: a directory that stock git reads |
 
 #[cfg(feature = "bare-repository")]
-mod bare_repository;
+pub(crate) mod bare_repository;
 mod contract;
+#[cfg(feature = "_index")]
+mod examine;
 #[cfg(feature = "_index")]
 pub(crate) mod index;
 #[cfg(feature = "_index")]
 pub(crate) mod links;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "_index")]
+mod scan;
 
 #[cfg(feature = "bare-repository")]
 pub use bare_repository::{BareQuarantine, BareRepository};
 pub use contract::{Quarantine, Store};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryQuarantine, MemoryStore};
+#[cfg(feature = "_index")]
+pub use scan::Scan;

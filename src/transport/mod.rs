@@ -2,8 +2,9 @@
 //!
 //! - `git://`: [`DaemonRequest`], the first pkt-line of a connection.
 //! - SSH: [`SshCommand`], the command line of an exec request.
+//! - HTTP: the module `http` (feature `http`), which is the whole conversation: HTTP cuts it into requests.
 //!
-//! Neither decides anything: whether the path may be served is the server's to say.
+//! None of them decides anything: whether the path may be served is the server's to say.
 //!
 //! ```
 //! use receive_pack::transport::SshCommand;
@@ -13,6 +14,8 @@
 //! ```
 
 mod daemon;
+#[cfg(feature = "http")]
+pub mod http;
 mod ssh;
 
 pub use daemon::DaemonRequest;

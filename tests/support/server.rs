@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use receive_pack::Error;
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::receive::ReceivePack;
+use receive_pack::receive::{PreReceive, ReceivePack};
 use receive_pack::serve::{Linger, Serve, Served};
 use receive_pack::store::Store;
 use tower::ServiceBuilder;
@@ -109,8 +109,18 @@ impl Drop for Daemon {
 ///
 /// The connection closes at once after the report: a reader that stays open would else be waited for.
 pub async fn serve(store: impl Store, reader: Script) -> (Result<Served, Error>, Vec<u8>) {
+    serve_with(store, (), reader).await
+}
+
+/// As [`serve`], with a policy that is asked before refs move.
+pub async fn serve_with(
+    store: impl Store,
+    policy: impl PreReceive + Clone,
+    reader: Script,
+) -> (Result<Served, Error>, Vec<u8>) {
     let advertisement = store.advertise().await.expect("an advertisement");
-    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+    let service = ReceivePack::new(store).pre_receive(policy);
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(service);
     let mut said = Vec::new();
     let serve = Serve::new().linger(Linger::none());
     let served = in_time(serve.serve(reader, &mut said, advertisement, service)).await;

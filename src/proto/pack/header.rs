@@ -55,6 +55,10 @@ pub(crate) fn entry_header(src: &[u8], offset: u64, format: ObjectFormat) -> Res
     Ok(Some(Entry { offset, header_len, kind, size }))
 }
 
+/// The longest header of an entry: ten bytes of type and size, 32 of a base.
+#[cfg(feature = "_index")]
+pub(crate) const MAX_ENTRY_HEADER: usize = 42;
+
 struct Cursor<'a> {
     src: &'a [u8],
     at: usize,
@@ -114,6 +118,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Appends the header of an entry as git writes it.
+#[cfg(any(feature = "_index", test))]
 pub(crate) fn put_entry_header(kind: u8, size: u64, dst: &mut Vec<u8>) {
     let low = |value: u64| u8::try_from(value & 0x7f).unwrap_or(0);
     let mut byte = (kind << 4) | (low(size) & 15);

@@ -1,6 +1,8 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(test)]
+use std::path::PathBuf;
 
 use super::shared::Shared;
 use crate::store::index::{PackFile, ReadAt};
@@ -24,7 +26,6 @@ pub(crate) enum Operation<'a> {
     CreateNew(&'a Path),
     OpenAppend(&'a Path),
     Write { path: &'a Path, offset: u64, data: &'a [u8] },
-    SetLen { path: &'a Path, len: u64 },
     Sync(&'a Path),
     SyncDir(&'a Path),
     Rename { from: &'a Path, to: &'a Path },
@@ -85,7 +86,7 @@ impl Fs {
         announce!(self, CreateNew(path));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         self.shared.adjust(path, false)?;
-        Ok(File { file, path: path.to_path_buf(), position: 0, fs: self.clone() })
+        Ok(self.file(file, path, 0))
     }
 
     /// Opens a file to write at its end; `create` says whether it may be a new one.
@@ -96,13 +97,17 @@ impl Fs {
         if position == 0 {
             self.shared.adjust(path, false)?;
         }
-        Ok(File { file, path: path.to_path_buf(), position, fs: self.clone() })
+        Ok(self.file(file, path, position))
     }
 
-    /// Makes a file's bytes durable, given its path.
-    pub(crate) fn sync_path(&self, path: &Path) -> io::Result<()> {
-        announce!(self, Sync(path));
-        std::fs::File::open(path)?.sync_all()
+    #[cfg(test)]
+    fn file(&self, file: std::fs::File, path: &Path, position: u64) -> File {
+        File { file, origin: Origin { path: path.to_path_buf(), position, fs: self.clone() } }
+    }
+
+    #[cfg(not(test))]
+    fn file(&self, file: std::fs::File, _: &Path, _: u64) -> File {
+        File { file }
     }
 
     /// Makes the entries of a directory durable: what was created in it, renamed into it, or removed from it.
@@ -143,33 +148,30 @@ impl std::fmt::Debug for Fs {
 #[derive(Debug)]
 pub(crate) struct File {
     file: std::fs::File,
+    #[cfg(test)]
+    origin: Origin,
+}
+
+/// What a [`Hook`] is told of a file besides the operation itself.
+#[cfg(test)]
+#[derive(Debug)]
+struct Origin {
     path: PathBuf,
     position: u64,
     fs: Fs,
 }
 
 impl File {
-    /// Where the file was created.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Replaces bytes that were written before, or writes beyond the end; the place of `write` stays where it is.
     #[cfg(unix)]
     pub(crate) fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        announce!(self.fs, Write { path: &self.path, offset, data });
+        announce!(self.origin.fs, Write { path: &self.origin.path, offset, data });
         std::os::unix::fs::FileExt::write_all_at(&self.file, data, offset)
-    }
-
-    /// Cuts the file, or makes it longer; the place of `write` stays where it is.
-    pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
-        announce!(self.fs, SetLen { path: &self.path, len });
-        self.file.set_len(len)
     }
 
     /// Makes the file's bytes durable; the entry in its directory needs a [`Fs::sync_dir`].
     pub(crate) fn sync(&self) -> io::Result<()> {
-        announce!(self.fs, Sync(&self.path));
+        announce!(self.origin.fs, Sync(&self.origin.path));
         self.file.sync_all()
     }
 }
@@ -177,9 +179,12 @@ impl File {
 /// Writes go to the operating system at once; there is no buffer to flush.
 impl Write for File {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        announce!(self.fs, Write { path: &self.path, offset: self.position, data });
+        announce!(self.origin.fs, Write { path: &self.origin.path, offset: self.origin.position, data });
         let count = self.file.write(data)?;
-        self.position = self.position.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        #[cfg(test)]
+        {
+            self.origin.position = self.origin.position.saturating_add(count as u64);
+        }
         Ok(count)
     }
 

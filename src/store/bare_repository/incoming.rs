@@ -17,6 +17,16 @@ pub(super) struct Brought<'a> {
     pub(super) completed_with: &'a HashSet<ObjectId>,
 }
 
+impl Brought<'_> {
+    /// The object with this id, if it, and each object that it is made from, is not longer than `max_len` bytes.
+    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        if self.completed_with.contains(id) {
+            return Ok(None);
+        }
+        self.index.reader(self.pack, max_len).read(id)
+    }
+}
+
 /// The largest object that is read whole. Only commits, trees and tags are, and those are bounded already.
 const MAX_OBJECT: u64 = 64 << 20;
 
@@ -32,10 +42,7 @@ impl Objects for Brought<'_> {
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        if self.completed_with.contains(id) {
-            return Ok(None);
-        }
-        self.index.reader(self.pack, MAX_OBJECT).read(id)
+        self.read(id, MAX_OBJECT)
     }
 }
 

@@ -10,18 +10,20 @@ use super::incoming::{Brought, Targets};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use super::{Repository, alternates, shallow};
-use crate::proto::{Command, Complete, ObjectId, Report};
+use super::{Objects, Repository, alternates, shallow};
+use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
 ///
-/// 1. the pack is indexed, completed, and with its indexes made durable, all in quarantine;
-/// 2. what the new refs need is checked to be there;
-/// 3. pack and reverse index are renamed into `objects/pack`, then the index, which is what makes git see a pack; that
-///    directory is made durable;
+/// 1. [`seal`](Self::seal): the pack is indexed, completed, and with its indexes made durable, all in quarantine;
+/// 2. [`check_connectivity`](Self::check_connectivity): what the new refs need is checked to be there; here a policy may
+///    look at the push;
+/// 3. [`land`](Self::land): pack and reverse index are renamed into `objects/pack`, then the index, which is what makes
+///    git see a pack; that directory is made durable;
 /// 4. the refs move.
 ///
 /// Until step 3 nobody but us sees anything. A crash between 3 and 4 leaves objects that no ref needs, which `git gc`
@@ -33,7 +35,7 @@ pub(super) struct Landing {
 }
 
 /// A pack that is ready to be renamed into place.
-struct Sealed {
+pub(super) struct Sealed {
     pack: super::fs::File,
     index: Index,
     links: Links,
@@ -45,8 +47,14 @@ struct Sealed {
 }
 
 impl Sealed {
-    fn brought(&self) -> Brought<'_> {
+    /// The objects that the push brought, to be read.
+    pub(super) fn brought(&self) -> Brought<'_> {
         Brought { index: &self.index, pack: &self.pack, completed_with: &self.completed_with }
+    }
+
+    /// The ids of the objects that the push brought.
+    pub(super) fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
+        self.index.distinct_objects().filter(|(id, _)| !self.completed_with.contains(id))
     }
 }
 
@@ -60,30 +68,19 @@ impl Landing {
         Arc::clone(&self.cancelled)
     }
 
-    /// Lands the push; says what became of each ref. Blocks.
-    pub(super) fn land(
-        &self,
-        writer: Option<PackWriter>,
-        mut request: UpdateRequest,
-        complete: &Complete,
-    ) -> Result<Report, Error> {
-        let sealed = match (writer, complete.checksum()) {
-            (Some(writer), Some(checksum)) => self.seal(writer, checksum)?,
-            _ => None,
-        };
+    /// Lands a sealed push; says what became of each ref. Blocks.
+    pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
         self.judge_current_branch(&mut request)?;
-        let brought = sealed.as_ref().map(Sealed::brought);
-        self.check_connectivity(&mut request, sealed.as_ref().map(|sealed| &sealed.links), brought.as_ref())?;
-        self.judge_hidden(&mut request);
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
         }
         self.go_on()?;
-        if let Some(sealed) = &sealed {
+        if let Some(sealed) = sealed {
             migrate(&self.store.repository, sealed)
                 .map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
         }
+        let brought = sealed.map(Sealed::brought);
         let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
         self.move_refs(&mut request, &targets);
         Ok(request.report())
@@ -97,20 +94,29 @@ impl Landing {
     }
 
     /// Indexes the pack and makes it durable; `None` if there is nothing in it, as for a new ref to a known commit.
-    fn seal(&self, mut writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
+    /// Blocks.
+    pub(super) fn seal(&self, mut writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
         if writer.indexer.len() == 0 {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, links, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, examination, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let mut index = indexer.resolve(&pack, odb, &links, self.store.settings.threads, |done, total| {
+        let visit = (&links, &examination);
+        let mut index = indexer.resolve(&pack, odb, &visit, self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
         let completed_with = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+        examination.finish(|id| {
+            self.go_on()?;
+            match index.reader(&pack, MAX_SPECIAL_FILE).read(id)? {
+                Some(object) => Ok(Some(object)),
+                None => odb.read(id, MAX_SPECIAL_FILE),
+            }
+        })?;
         let name = format!("pack-{checksum}");
         let fs = self.store.repository.fs();
         let files = || -> io::Result<()> {
@@ -131,7 +137,7 @@ impl Landing {
         let Some(current) = self.store.repository.refs().head()? else { return Ok(()) };
         let bare = self.store.repository.is_bare();
         let deny_delete = self.store.settings.deny_delete_current;
-        request.refuse_where(|command| match &command.name[..] == current {
+        request.refuse_where(|command| match command.name[..] == current {
             true if command.is_delete() && deny_delete => Some("deletion of the current branch prohibited"),
             true if !bare => Some("branch is currently checked out"),
             _ => None,
@@ -139,7 +145,8 @@ impl Landing {
         Ok(())
     }
 
-    fn judge_hidden(&self, request: &mut UpdateRequest) {
+    /// Refuses to move what the pusher is not shown.
+    pub(super) fn judge_hidden(&self, request: &mut UpdateRequest) {
         request.refuse_where(|command| match self.store.hidden.hides(&command.name) {
             true if command.is_delete() => Some("deny deleting a hidden ref"),
             true => Some("deny updating a hidden ref"),
@@ -147,13 +154,10 @@ impl Landing {
         });
     }
 
-    /// Refuses the refs that need what is not there.
-    fn check_connectivity(
-        &self,
-        request: &mut UpdateRequest,
-        links: Option<&Links>,
-        brought: Option<&Brought<'_>>,
-    ) -> Result<(), Error> {
+    /// Refuses the refs that need what is not there. Blocks.
+    pub(super) fn check_connectivity(&self, request: &mut UpdateRequest, sealed: Option<&Sealed>) -> Result<(), Error> {
+        // Packs that `git gc` has removed may still be open, and must not count.
+        self.store.odb.renew()?;
         let (places, commands): (Vec<usize>, Vec<&Command>) =
             request.open().filter(|(_, command)| !command.is_delete()).unzip();
         if commands.is_empty() {
@@ -165,20 +169,21 @@ impl Landing {
         let refs = repository.refs().list(b"refs/")?.into_iter();
         let shown = refs.filter(|listed| !self.store.hidden.hides(&listed.name)).map(|listed| listed.id);
         let trusted: Vec<ObjectId> = shown.chain(alternates::tips(repository)).collect();
+        let brought = sealed.map(Sealed::brought);
         let check = Check {
-            pack: brought.map_or(&(), |brought| brought),
-            brought: brought.map_or(&(), |brought| brought),
+            pack: brought.as_ref().map_or(&(), |brought| brought),
+            brought: brought.as_ref().map_or(&(), |brought| brought),
             repository: &*self.store.odb,
             trusted: &trusted,
             olds: &olds,
         };
         let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
-        let found = check.run(links.unwrap_or(&none), &news)?;
+        let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
         if found.iter().all(Result::is_ok) {
             return Ok(());
         }
-        let targets = Targets { brought: brought.map_or(&(), |brought| brought), repository: &self.store.odb };
-        let cut_off = shallow::cut_off(request.shallow(), &targets)?;
+        let brought: &dyn Objects = brought.as_ref().map_or(&(), |brought| brought);
+        let cut_off = shallow::cut_off(request.shallow(), &Targets { brought, repository: &self.store.odb })?;
         for (place, found) in places.into_iter().zip(found) {
             if let Err(missing) = found {
                 if cut_off.contains(&missing.object) {

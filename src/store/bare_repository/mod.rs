@@ -1,7 +1,6 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
 mod alternates;
-mod config;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;

@@ -29,6 +29,14 @@ struct Handles {
     generation: u64,
 }
 
+impl Handles {
+    fn replace(&mut self, store: Arc<gix_odb::Store>) {
+        self.store = store;
+        self.idle.clear();
+        self.generation = self.generation.wrapping_add(1);
+    }
+}
+
 impl Odb {
     /// Opens an `objects` directory. Objects larger than `max_object` bytes are not read, only their kind is.
     pub(crate) fn open(path: PathBuf, format: ObjectFormat, max_object: u64) -> Result<Self, Error> {
@@ -37,9 +45,39 @@ impl Odb {
         Ok(Self { path, format, max_object, handles })
     }
 
-    /// The format of its ids.
-    pub(crate) fn format(&self) -> ObjectFormat {
-        self.format
+    /// Forgets what it knows of the directory. To be called when a push begins to rely on what is there.
+    ///
+    /// Packs that `git gc` removed stay readable while they are open, and with them objects that nobody else has any
+    /// more. A git process lives for one push; a server that does not do this would, hours later, let a ref point at
+    /// an object that was pruned long ago.
+    pub(crate) fn renew(&self) -> Result<(), Error> {
+        let store = open_store(&self.path, self.format)?;
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.replace(store);
+        Ok(())
+    }
+
+    /// The object with this id, if it is not longer than `max_len` bytes.
+    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        let max_len = max_len.min(self.max_object);
+        self.with(id, |handle, raw| {
+            let Some(header) = handle.try_header(raw).map_err(|error| unreadable(id, error))? else {
+                return Ok(None);
+            };
+            if header.size() > max_len {
+                let text = format!("object {id} of the repository is larger than {max_len} bytes");
+                return Err(Error::new(ErrorKind::LimitExceeded, text));
+            }
+            let mut data = Vec::new();
+            match handle.try_find(raw, &mut data) {
+                Ok(Some(found)) => {
+                    let kind = kind(found.kind);
+                    Ok(Some((kind, data)))
+                }
+                Ok(None) => Ok(None),
+                Err(error) => Err(unreadable(id, error)),
+            }
+        })
     }
 
     fn with<T>(
@@ -68,9 +106,7 @@ impl Odb {
     fn take(&self, broken: Option<u64>) -> Result<(gix_odb::HandleArc, u64), Error> {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         if broken == Some(handles.generation) {
-            handles.store = open_store(&self.path, self.format)?;
-            handles.idle.clear();
-            handles.generation = handles.generation.wrapping_add(1);
+            handles.replace(open_store(&self.path, self.format)?);
         }
         let handle = handles.idle.pop().unwrap_or_else(|| handles.store.to_cache_arc());
         Ok((handle, handles.generation))
@@ -118,24 +154,7 @@ impl Objects for Odb {
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.with(id, |handle, raw| {
-            let Some(header) = handle.try_header(raw).map_err(|error| unreadable(id, error))? else {
-                return Ok(None);
-            };
-            if header.size() > self.max_object {
-                let text = format!("object {id} of the repository is larger than {} bytes", self.max_object);
-                return Err(Error::new(ErrorKind::LimitExceeded, text));
-            }
-            let mut data = Vec::new();
-            match handle.try_find(raw, &mut data) {
-                Ok(Some(found)) => {
-                    let kind = kind(found.kind);
-                    Ok(Some((kind, data)))
-                }
-                Ok(None) => Ok(None),
-                Err(error) => Err(unreadable(id, error)),
-            }
-        })
+        self.read(id, self.max_object)
     }
 }
 
@@ -200,6 +219,21 @@ mod tests {
             git(&sandbox.work(), &["push", "-q", "origin", "main"]);
             assert_eq!(odb.kind(&commit).unwrap(), Some(ObjectKind::Commit), "pack {number}");
         }
+    }
+
+    #[test]
+    fn what_was_pruned_is_gone_once_it_is_renewed() {
+        let sandbox = Sandbox::new("sha1");
+        sandbox.in_bare(&["config", "receive.unpackLimit", "1"]);
+        let commit = sandbox.commit("file", "0");
+        git(&sandbox.work(), &["push", "-q", "origin", "main"]);
+        let odb = Odb::open(sandbox.bare().join("objects"), commit.format(), 1 << 20).unwrap();
+        assert_eq!(odb.kind(&commit).unwrap(), Some(ObjectKind::Commit));
+        sandbox.in_bare(&["update-ref", "-d", "refs/heads/main"]);
+        sandbox.in_bare(&["gc", "-q", "--prune=now"]);
+        sandbox.in_bare(&["prune-packed", "-q"]);
+        odb.renew().unwrap();
+        assert_eq!(odb.kind(&commit).unwrap(), None);
     }
 
     #[test]

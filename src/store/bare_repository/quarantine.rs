@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::landing::Landing;
+use super::incoming::Brought;
+use super::landing::{Landing, Sealed};
 use super::store::{BareRepository, blocking};
 use super::writer::PackWriter;
-use crate::proto::{Complete, PackFrame, Report};
+use super::{Objects, Odb};
+use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::Quarantine;
 use crate::{Error, ErrorKind};
@@ -25,16 +28,20 @@ pub struct BareQuarantine {
     progress: Progress,
     batch: Vec<PackFrame>,
     batch_bytes: usize,
-    writer: Writer,
+    stage: Stage,
 }
 
-/// Where the writer is.
-enum Writer {
+/// How far the push is.
+enum Stage {
     /// The push has no pack.
-    None,
+    Empty,
     Idle(Box<PackWriter>),
     /// On a blocking thread, with a batch.
     Busy(JoinHandle<(Box<PackWriter>, Result<(), Error>)>),
+    /// With the pack, if there is one and something is in it.
+    Sealed(Option<Arc<Sealed>>),
+    /// Something went wrong, or was broken off.
+    Lost,
 }
 
 /// Bytes, on the wire and inflated together, that make a batch: large enough to be worth the way to another thread.
@@ -43,39 +50,75 @@ const BATCH: usize = 512 << 10;
 impl BareQuarantine {
     /// For a push without a pack.
     pub(super) fn without_pack(store: BareRepository, progress: Progress) -> Self {
-        Self { store, progress, batch: Vec::new(), batch_bytes: 0, writer: Writer::None }
+        Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage: Stage::Empty }
     }
 
     /// Makes the quarantine directory. Blocks.
     pub(super) fn new(store: BareRepository, progress: Progress) -> Result<Self, Error> {
-        let writer = PackWriter::create(&store)?;
+        let writer = PackWriter::create(&store, &progress)?;
         let mut quarantine = Self::without_pack(store, progress);
-        quarantine.writer = Writer::Idle(Box::new(writer));
+        quarantine.stage = Stage::Idle(Box::new(writer));
         Ok(quarantine)
     }
 
     /// Waits for the writer to come back.
     async fn idle(&mut self) -> Result<(), Error> {
-        let Writer::Busy(task) = &mut self.writer else { return Ok(()) };
+        let Stage::Busy(task) = &mut self.stage else { return Ok(()) };
         let (writer, result) = task.await.map_err(|error| {
             Error::new(ErrorKind::Store, "the thread that writes the pack did not end").with_source(error)
         })?;
-        self.writer = Writer::Idle(writer);
+        self.stage = Stage::Idle(writer);
         result
     }
 
     /// Sends the batch to a blocking thread, once the one before is done.
     async fn send_batch(&mut self) -> Result<(), Error> {
         self.idle().await?;
-        if let Writer::Idle(mut writer) = mem::replace(&mut self.writer, Writer::None) {
-            let batch = mem::take(&mut self.batch);
-            self.batch_bytes = 0;
-            self.writer = Writer::Busy(spawn_blocking(move || {
-                let result = writer.write(batch);
-                (writer, result)
-            }));
+        match mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Idle(mut writer) => {
+                let batch = mem::take(&mut self.batch);
+                self.batch_bytes = 0;
+                self.stage = Stage::Busy(spawn_blocking(move || {
+                    let result = writer.write(batch);
+                    (writer, result)
+                }));
+                Ok(())
+            }
+            other => {
+                self.stage = other;
+                Err(out_of_order())
+            }
         }
-        Ok(())
+    }
+
+    /// Does a part of the landing on a blocking thread; it is told to stop if nobody waits for it any more.
+    fn land<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Landing) -> Result<T, Error> + Send + 'static,
+    ) -> CancelOnDrop<T> {
+        let landing = Landing::new(self.store.clone(), self.progress.clone());
+        CancelOnDrop { cancel: landing.cancel(), task: spawn_blocking(move || work(&landing)) }
+    }
+
+    fn sealed(&self) -> Option<&Arc<Sealed>> {
+        match &self.stage {
+            Stage::Sealed(sealed) => sealed.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Asks the objects of the push, then those of the repository for something, where that may block.
+    async fn ask<T: Send + 'static>(
+        &self,
+        brought: impl FnOnce(&Brought<'_>) -> Result<Option<T>, Error> + Send + 'static,
+        repository: impl FnOnce(&Odb) -> Result<Option<T>, Error> + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        let (sealed, odb) = (self.sealed().cloned(), Arc::clone(&self.store.odb));
+        blocking(move || match sealed.map(|sealed| brought(&sealed.brought())).transpose()?.flatten() {
+            Some(found) => Ok(Some(found)),
+            None => repository(&odb),
+        })
+        .await
     }
 }
 
@@ -92,58 +135,86 @@ impl Quarantine for BareQuarantine {
         Ok(())
     }
 
-    async fn commit(mut self, request: UpdateRequest, complete: Complete) -> Result<Report, Error> {
+    async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
         self.idle().await?;
-        let writer = match mem::replace(&mut self.writer, Writer::None) {
-            Writer::Idle(writer) => Some(writer),
-            Writer::None | Writer::Busy(_) => None,
+        let writer = match mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Empty => None,
+            Stage::Idle(writer) => Some(writer),
+            Stage::Busy(_) | Stage::Sealed(_) | Stage::Lost => return Err(out_of_order()),
         };
-        let batch = mem::take(&mut self.batch);
-        let landing = Landing::new(self.store.clone(), self.progress.clone());
-        let mut task = CancelOnDrop { cancel: landing.cancel(), task: None };
-        task.task = Some(spawn_blocking(move || {
-            let writer = match writer {
-                Some(mut writer) => {
-                    writer.write(batch)?;
-                    Some(*writer)
-                }
-                None => None,
-            };
-            landing.land(writer, request, &complete)
-        }));
-        task.await
+        let (batch, complete, mut judged) = (mem::take(&mut self.batch), *complete, request.clone());
+        let (sealed, judged) = self
+            .land(move |landing| {
+                let sealed = match (writer, complete.checksum()) {
+                    (Some(mut writer), Some(checksum)) => {
+                        writer.write(batch)?;
+                        landing.seal(*writer, checksum)?
+                    }
+                    _ => None,
+                };
+                landing.check_connectivity(&mut judged, sealed.as_ref())?;
+                landing.judge_hidden(&mut judged);
+                Ok((sealed.map(Arc::new), judged))
+            })
+            .await?;
+        self.stage = Stage::Sealed(sealed);
+        *request = judged;
+        Ok(())
+    }
+
+    fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + Send {
+        self.sealed().into_iter().flat_map(|sealed| sealed.new_objects())
+    }
+
+    async fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        let id = *id;
+        self.ask(move |brought| brought.kind(&id), move |odb| odb.kind(&id)).await
+    }
+
+    async fn object(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Bytes)>, Error> {
+        let id = *id;
+        let found = self.ask(move |brought| brought.read(&id, max_len), move |odb| odb.read(&id, max_len));
+        Ok(found.await?.map(|(kind, data)| (kind, data.into())))
+    }
+
+    async fn commit(mut self, request: UpdateRequest) -> Result<Report, Error> {
+        let Stage::Sealed(sealed) = mem::replace(&mut self.stage, Stage::Lost) else { return Err(out_of_order()) };
+        self.land(move |landing| landing.land(sealed.as_deref(), request)).await
     }
 
     async fn abort(mut self) {
         // What went wrong with the last batch does not matter any more.
         let _ = self.idle().await;
-        let writer = mem::replace(&mut self.writer, Writer::None);
+        let stage = mem::replace(&mut self.stage, Stage::Lost);
         let _ = blocking(move || {
-            drop(writer);
+            drop(stage);
             Ok(())
         })
         .await;
     }
 }
 
-/// A landing that nobody waits for any more is told to stop; it does, as long as no ref has moved.
-struct CancelOnDrop {
-    cancel: Arc<AtomicBool>,
-    task: Option<JoinHandle<Result<Report, Error>>>,
+fn out_of_order() -> Error {
+    Error::new(ErrorKind::Store, "a push is written, then sealed, then committed")
 }
 
-impl Future for CancelOnDrop {
-    type Output = Result<Report, Error>;
+/// A landing that nobody waits for any more is told to stop; it does, as long as no ref has moved.
+struct CancelOnDrop<T> {
+    cancel: Arc<AtomicBool>,
+    task: JoinHandle<Result<T, Error>>,
+}
+
+impl<T> Future for CancelOnDrop<T> {
+    type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(task) = &mut self.task else { return Poll::Pending };
-        Poll::Ready(ready!(Pin::new(task).poll(cx)).unwrap_or_else(|error| {
+        Poll::Ready(ready!(Pin::new(&mut self.task).poll(cx)).unwrap_or_else(|error| {
             Err(Error::new(ErrorKind::Store, "the thread that lands the push did not end").with_source(error))
         }))
     }
 }
 
-impl Drop for CancelOnDrop {
+impl<T> Drop for CancelOnDrop<T> {
     fn drop(&mut self) {
         self.cancel.store(true, Ordering::Relaxed);
     }
@@ -152,11 +223,13 @@ impl Drop for CancelOnDrop {
 /// Removing the quarantine's files may block, so it is left to a blocking thread where there is one.
 impl Drop for BareQuarantine {
     fn drop(&mut self) {
-        let writer = mem::replace(&mut self.writer, Writer::None);
-        match (writer, tokio::runtime::Handle::try_current()) {
-            (Writer::Idle(writer), Ok(runtime)) => drop(runtime.spawn_blocking(move || drop(writer))),
+        let stage = mem::replace(&mut self.stage, Stage::Lost);
+        match (stage, tokio::runtime::Handle::try_current()) {
+            (stage @ (Stage::Idle(_) | Stage::Sealed(Some(_))), Ok(runtime)) => {
+                drop(runtime.spawn_blocking(move || drop(stage)));
+            }
             // A busy writer is dropped by its own thread when it is done.
-            (writer, _) => drop(writer),
+            (stage, _) => drop(stage),
         }
     }
 }

@@ -2,12 +2,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::config::Config;
 use super::fs::{Fs, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
 use super::shared::Shared;
 use super::{Odb, name};
 use crate::Error;
+use crate::git_config::Config;
 use crate::proto::{HiddenRefs, ObjectFormat};
 
 /// A Git repository on disk (gitrepository-layout): where its parts are and what its configuration says.
@@ -16,8 +16,8 @@ pub(crate) struct Repository {
     git_dir: PathBuf,
     format: ObjectFormat,
     bare: bool,
-    logging: Logging,
-    config: Config,
+    refs: Refs,
+    hidden: HiddenRefs,
     fs: Fs,
 }
 
@@ -53,7 +53,19 @@ impl Repository {
             None if !bare => Logging::Normal,
             _ => Logging::Existing,
         };
-        Ok(Self { git_dir, format, bare, logging, config, fs: Fs::new(shared) })
+        let timeout = |key, default| match config.integer(key) {
+            Ok(Some(ms)) => Duration::from_millis(u64::try_from(ms).unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
+            _ => Duration::from_millis(default),
+        };
+        let options = RefsOptions {
+            logging,
+            lock_timeout: timeout("core.filesreflocktimeout", 100),
+            packed_timeout: timeout("core.packedrefstimeout", 1000),
+        };
+        let hidden = HiddenRefs::new(config.all(&["receive.hiderefs", "transfer.hiderefs"]));
+        let fs = Fs::new(shared);
+        let refs = Refs::new(git_dir.clone(), format, fs.clone(), options);
+        Ok(Self { git_dir, format, bare, refs, hidden, fs })
     }
 
     /// Makes a new bare repository, or opens the one that is there already.
@@ -92,11 +104,6 @@ impl Repository {
         self.bare
     }
 
-    /// What its own configuration file says.
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// How its files are changed.
     pub(crate) fn fs(&self) -> &Fs {
         &self.fs
@@ -105,31 +112,19 @@ impl Repository {
     /// The same repository with its files changed in another way.
     #[cfg(test)]
     pub(crate) fn with_fs(mut self, fs: Fs) -> Self {
+        self.refs.fs = fs.clone();
         self.fs = fs;
         self
     }
 
-    /// Its refs.
+    /// Its refs. All values share what they know of `packed-refs`.
     pub(crate) fn refs(&self) -> Refs {
-        let timeout = |key, default| match self.config.integer(key) {
-            Ok(Some(ms)) => Duration::from_millis(u64::try_from(ms).unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
-            _ => Duration::from_millis(default),
-        };
-        Refs::new(
-            self.git_dir.clone(),
-            self.format,
-            self.fs.clone(),
-            RefsOptions {
-                logging: self.logging,
-                lock_timeout: timeout("core.filesreflocktimeout", 100),
-                packed_timeout: timeout("core.packedrefstimeout", 1000),
-            },
-        )
+        self.refs.clone()
     }
 
     /// The refs that its own configuration hides from those who push.
-    pub(crate) fn hidden_refs(&self) -> HiddenRefs {
-        HiddenRefs::new(self.config.all(&["receive.hiderefs", "transfer.hiderefs"]))
+    pub(crate) fn hidden_refs(&self) -> &HiddenRefs {
+        &self.hidden
     }
 
     /// Its objects; those larger than `max_object` bytes are not read.

@@ -8,9 +8,11 @@ use bytes::Bytes;
 
 use super::quarantine::BareQuarantine;
 use super::{Odb, Repository, alternates, shallow};
+use crate::fsck::Checks;
 use crate::proto::{Advertisement, HiddenRefs, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::Store;
+use crate::store::examine::Examine;
+use crate::store::{Scan, Store};
 use crate::{Error, ErrorKind};
 
 /// A bare repository on disk, as stock git reads and writes it.
@@ -39,6 +41,7 @@ pub struct BareRepository {
     pub(super) odb: Arc<Odb>,
     pub(super) settings: Settings,
     pub(super) hidden: Arc<HiddenRefs>,
+    pub(super) examine: Examine,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +83,9 @@ impl BareRepository {
             detect_collisions: true,
             deny_delete_current: true,
         };
-        let hidden = Arc::new(repository.hidden_refs());
-        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, hidden })
+        let hidden = Arc::new(repository.hidden_refs().clone());
+        let (repository, odb, examine) = (Arc::new(repository), Arc::new(odb), Examine::default());
+        Ok(Self { repository, odb, settings, hidden, examine })
     }
 
     /// How many threads resolve the deltas of one push. Default: one per processor; at least one.
@@ -112,6 +116,23 @@ impl BareRepository {
     #[must_use]
     pub fn hide_refs(mut self, hidden: HiddenRefs) -> Self {
         self.hidden = Arc::new(hidden);
+        self
+    }
+
+    /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks, as with
+    /// git, for histories that are imported break old rules more often than one would think.
+    #[must_use]
+    pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
+        self.examine.checks = checks.into();
+        self
+    }
+
+    /// Shows every object of a push to this, its deltas resolved. Default: to nobody. A clone of the store may have a
+    /// scan of its own: one for each push, if it is to know whose push it is.
+    #[must_use]
+    pub fn scan(mut self, scan: impl Scan) -> Self {
+        self.examine.scan = Some(Arc::new(scan));
         self
     }
 

@@ -6,6 +6,8 @@ use super::fs::{File, Fs, unique_suffix};
 use super::store::BareRepository;
 use crate::Error;
 use crate::proto::PackFrame;
+use crate::push::Progress;
+use crate::store::examine::Examination;
 use crate::store::index::{IndexOptions, Indexer, Visit as _, Worker as _};
 
 /// The blocking half of a quarantine: the directory, the pack that grows in it, and what is known of its entries.
@@ -13,6 +15,7 @@ pub(super) struct PackWriter {
     pub(super) pack: File,
     pub(super) indexer: Indexer,
     pub(super) links: Links,
+    pub(super) examination: Examination,
     /// Small entries on their way to the file.
     buffer: Vec<u8>,
     /// The last field, so that the files in it are closed when it is removed.
@@ -24,7 +27,7 @@ const BUFFER: usize = 256 << 10;
 
 impl PackWriter {
     /// Makes the quarantine directory, and the pack in it.
-    pub(super) fn create(store: &BareRepository) -> Result<Self, Error> {
+    pub(super) fn create(store: &BareRepository, progress: &Progress) -> Result<Self, Error> {
         let repository = &store.repository;
         let objects = repository.objects_dir();
         let create = || -> io::Result<_> {
@@ -37,12 +40,15 @@ impl PackWriter {
         options.detect_collisions = store.settings.detect_collisions;
         options.spool = Some(directory.path.clone());
         let links = Links::new(repository.object_format(), repository.fs(), directory.path.join("links"));
-        Ok(Self { pack, indexer: Indexer::new(options), links, buffer: Vec::with_capacity(BUFFER), directory })
+        let examination = Examination::new(store.examine.clone(), progress.clone());
+        let buffer = Vec::with_capacity(BUFFER);
+        Ok(Self { pack, indexer: Indexer::new(options), links, examination, buffer, directory })
     }
 
     /// Hashes and writes some frames.
     pub(super) fn write(&mut self, frames: Vec<PackFrame>) -> Result<(), Error> {
-        let mut worker = self.links.worker();
+        let visit = (&self.links, &self.examination);
+        let mut worker = visit.worker();
         for frame in frames {
             match frame {
                 PackFrame::Header(header) => append(&mut self.pack, &mut self.buffer, &header.wire())?,

@@ -85,6 +85,12 @@ impl Index {
         self.order.iter().filter_map(|&entry| Some((self.table.id(entry), self.table.kind(entry)?.object()?)))
     }
 
+    /// As [`objects`](Self::objects), but one that the pack holds twice is there once.
+    pub(crate) fn distinct_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
+        let mut last = None;
+        self.objects().filter(move |(id, _)| last.replace(*id) != Some(*id))
+    }
+
     /// What the object with this id is, if the pack holds it.
     pub(crate) fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
         self.table.kind(self.entry_of(id)?)?.object()

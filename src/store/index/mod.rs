@@ -21,8 +21,6 @@ mod content;
 mod delta;
 mod files;
 mod groups;
-mod head;
-
 mod lookup;
 mod options;
 mod read;
@@ -33,6 +31,8 @@ mod spool;
 mod table;
 mod thin;
 mod walk;
+#[cfg(feature = "_bench")]
+mod whole;
 mod write;
 
 #[cfg(test)]
@@ -43,4 +43,6 @@ pub(crate) use options::{IndexLimits, IndexOptions};
 pub(crate) use read::ObjectReader;
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
 pub(crate) use thin::{PackFile, complete_thin};
+#[cfg(feature = "_bench")]
+pub use whole::index_pack;
 pub(crate) use write::Indexer;

@@ -1,8 +1,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::head;
 use super::seam::ReadAt;
-use crate::proto::{Entry, ObjectFormat};
+use crate::proto::{Entry, MAX_ENTRY_HEADER, ObjectFormat, entry_header};
 use crate::{Error, ErrorKind};
 
 /// How much of the pack is held at once.
@@ -54,11 +53,13 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
         (self.entry_start, self.entry_end, self.taken_to) = (start, end, start);
         self.finished = false;
         self.inflater.reset(true);
-        let wanted = end.saturating_sub(start).min(head::MAX_LEN as u64);
+        let wanted = end.saturating_sub(start).min(MAX_ENTRY_HEADER as u64);
         if (self.unread().len() as u64) < wanted {
             self.load()?;
         }
-        let entry = head::parse(self.unread(), start, self.format).ok_or_else(|| self.damaged("header"))?;
+        let Ok(Some(entry)) = entry_header(self.unread(), start, self.format) else {
+            return Err(self.damaged("header"));
+        };
         self.taken_to = start.saturating_add(entry.header_len.into());
         Ok(entry)
     }

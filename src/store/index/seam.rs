@@ -22,7 +22,8 @@ pub(crate) trait Bases: Sync {
     fn base(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error>;
 }
 
-/// Who looks into the objects of a pack while they are resolved: each commit, tree and tag passes once.
+/// Who looks into the objects of a pack while they are resolved: each commit, tree and tag passes once, and of the blobs
+/// those that it wants to see.
 pub(crate) trait Visit: Sync {
     /// One thread's share of the work.
     type Worker<'a>: Worker + Send
@@ -35,11 +36,52 @@ pub(crate) trait Visit: Sync {
 
 /// One thread's share of a [`Visit`].
 pub(crate) trait Worker {
-    /// Sees a commit, a tree or a tag, its deltas resolved.
+    /// The longest blob that it wants to see, in bytes; none if it wants to see no blobs. Those that are too long to be
+    /// held in memory ([`IndexLimits::in_memory`](super::IndexLimits::in_memory)) it is never shown.
+    fn max_blob(&self) -> Option<u64> {
+        None
+    }
+
+    /// Sees a commit, a tree or a tag, or a blob that it wants to see, its deltas resolved.
     fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error>;
 
     /// The thread has seen its last object.
     fn finish(self) -> Result<(), Error>;
+}
+
+/// Two who look, one after the other.
+impl<A: Visit, B: Visit> Visit for (&A, &B) {
+    type Worker<'a>
+        = (A::Worker<'a>, B::Worker<'a>)
+    where
+        Self: 'a;
+
+    fn worker(&self) -> Self::Worker<'_> {
+        (self.0.worker(), self.1.worker())
+    }
+}
+
+impl<A: Worker, B: Worker> Worker for (A, B) {
+    fn max_blob(&self) -> Option<u64> {
+        self.0.max_blob().max(self.1.max_blob())
+    }
+
+    fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
+        if wants(&self.0, kind, data.len() as u64) {
+            self.0.object(kind, id, data)?;
+        }
+        if wants(&self.1, kind, data.len() as u64) { self.1.object(kind, id, data) } else { Ok(()) }
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        self.0.finish()?;
+        self.1.finish()
+    }
+}
+
+/// Whether a worker wants to see an object of this kind and length.
+pub(super) fn wants(worker: &impl Worker, kind: ObjectKind, len: u64) -> bool {
+    kind != ObjectKind::Blob || worker.max_blob().is_some_and(|max| len <= max)
 }
 
 /// For those who do not look.

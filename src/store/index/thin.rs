@@ -2,12 +2,11 @@ use std::io;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::head;
 use super::lookup::Index;
 use super::seam::{Bases, ReadAt};
 use super::table::Kind;
 use crate::checksum::Hasher;
-use crate::proto::{ObjectId, ObjectKind};
+use crate::proto::{ObjectId, ObjectKind, put_entry_header};
 use crate::{Error, ErrorKind};
 
 /// How much of the pack is read, or of an object compressed, at once.
@@ -82,8 +81,9 @@ impl Appender {
             table.end = table.end.saturating_add(bytes.len() as u64);
             Ok(())
         };
-        let (header, len) = head::whole(type_bits(kind), data.len() as u64);
-        put(header.get(..len).unwrap_or_default())?;
+        let mut header = Vec::new();
+        put_entry_header(type_bits(kind), data.len() as u64, &mut header);
+        put(&header)?;
         self.compress(data, put)?;
         if let Some(slot) = table.crcs.last_mut() {
             *slot = crc.finalize();

@@ -1,9 +1,10 @@
 use super::content::{Content, Maker};
 use super::options::limit_exceeded;
 use super::resolve::Shared;
-use super::seam::{Bases, ReadAt, Visit, Worker as _};
+use super::seam::{Bases, ReadAt, Visit, Worker as _, wants};
 use super::spool::WaitingRoom;
 use super::table::{NONE, Tree};
+use super::write::at;
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 
@@ -93,13 +94,16 @@ where
             };
             let (kind, depth) = (base.kind, base.depth.saturating_add(1));
             let start = self.shared.table.offset(entry);
-            let (id, content) = self.make(entry, depth).map_err(|error| at(error, start))?;
+            let (id, content, is_whole) = self.make(entry, depth).map_err(|error| at(error, start))?;
             // The last child is the heaviest: its base is let go before going on, so that it does not wait for the
             // whole subtree.
             if self.path.last().is_some_and(|base| base.children.is_empty()) {
                 self.leave();
             }
-            let children = self.settle(entry, kind, id, &content).map_err(|error| at(error, start))?;
+            if is_whole && wants(&self.worker, kind, content.len()) {
+                self.worker.object(kind, &id, content.memory()).map_err(|error| at(error, start))?;
+            }
+            let children = self.settle(entry, kind, id);
             if self.found.len() >= BATCH {
                 self.shared.record(&mut self.found)?;
             }
@@ -148,8 +152,8 @@ where
         Ok(())
     }
 
-    /// Applies a delta to the object that the walk is at.
-    fn make(&mut self, entry: u32, depth: u32) -> Result<(ObjectId, Content), Error> {
+    /// Applies a delta to the object that the walk is at; says whether the whole object is in memory.
+    fn make(&mut self, entry: u32, depth: u32) -> Result<(ObjectId, Content, bool), Error> {
         let limit = self.shared.limits.chain_depth;
         if depth > limit {
             return Err(limit_exceeded("the length of a chain of deltas", limit.into()));
@@ -158,21 +162,18 @@ where
         let table = &self.shared.table;
         let keep = self.shared.tree.first_child(entry) != NONE || !self.shared.groups.is_empty();
         let made = self.maker.delta(table.offset(entry), table.end_of(entry), base.kind, &base.content, keep)?;
-        let id = match made.id {
-            Some(id) => id,
-            None => self.shared.hashing.id(base.kind, made.content.memory())?,
-        };
-        Ok((id, made.content))
+        // What is too large for memory was hashed on its way.
+        match made.id {
+            Some(id) => Ok((id, made.content, false)),
+            None => Ok((self.shared.hashing.id(base.kind, made.content.memory())?, made.content, true)),
+        }
     }
 
-    /// Makes a resolved object known: to the visitor, to the deltas that want it as their base, to the table.
-    fn settle(&mut self, entry: u32, kind: ObjectKind, id: ObjectId, content: &Content) -> Result<Children, Error> {
-        if kind != ObjectKind::Blob {
-            self.worker.object(kind, &id, content.memory())?;
-        }
+    /// Makes a resolved object known: to the deltas that want it as their base, to the table.
+    fn settle(&mut self, entry: u32, kind: ObjectKind, id: ObjectId) -> Children {
         let claimed = self.shared.claim(&id).unwrap_or(NONE);
         self.found.push(Found { entry, kind, id });
-        Ok(Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed))
+        Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed)
     }
 
     /// Ends the thread's share.
@@ -213,9 +214,4 @@ impl Children {
     fn is_empty(&self) -> bool {
         self.heaviest == NONE
     }
-}
-
-/// Names the entry that an error is about.
-fn at(error: Error, offset: u64) -> Error {
-    if error.offset().is_some() || error.is_local() { error } else { error.with_offset(offset) }
 }

@@ -1,6 +1,6 @@
 use super::delta::DeltaHeader;
 use super::options::{Hashing, IndexOptions, finish, limit_exceeded};
-use super::seam::Worker;
+use super::seam::{Worker, wants};
 use super::table::{Kind, NONE, Table, Tree, set_id};
 use crate::checksum::Hasher;
 use crate::proto::{EntryKind, ObjectId, ObjectKind, PackObject};
@@ -44,7 +44,7 @@ impl Indexer {
         self.table.len().saturating_sub(u32::from(self.open.is_some()))
     }
 
-    /// Takes the next chunk. A commit, tree or tag that is whole and in one chunk is shown to `worker` at once.
+    /// Takes the next chunk. A whole object that `worker` wants to see and that is in one chunk is shown to it at once.
     ///
     /// # Errors
     ///
@@ -52,10 +52,7 @@ impl Indexer {
     /// an entry of another length than it says. [`Collision`](ErrorKind::Collision),
     /// [`LimitExceeded`](ErrorKind::LimitExceeded), and whatever the worker says.
     pub(crate) fn write(&mut self, object: &PackObject, worker: &mut impl Worker) -> Result<(), Error> {
-        self.take(object, worker).map_err(|error| match error.offset() {
-            Some(_) => error,
-            None => error.with_offset(object.entry().offset),
-        })
+        self.take(object, worker).map_err(|error| at(error, object.entry().offset))
     }
 
     fn take(&mut self, object: &PackObject, worker: &mut impl Worker) -> Result<(), Error> {
@@ -134,22 +131,34 @@ impl Indexer {
         let id = finish(hasher)?;
         let last = self.table.last();
         set_id(&mut self.table.ids, last, &id);
-        if kind == ObjectKind::Blob {
+        let (size, limits) = (object.entry().size, &self.options.limits);
+        if !wants(worker, kind, size) {
             return Ok(());
         }
         if object.is_start() {
             return worker.object(kind, &id, object.data());
         }
         // It is shown when the pack is there to be read again.
-        let limit = self.options.limits.structured_object;
-        if object.entry().size > limit {
-            return Err(limit_exceeded(&format!("the length of {} {id}", kind.name()), limit));
+        match kind {
+            ObjectKind::Blob if size > limits.in_memory => return Ok(()),
+            ObjectKind::Blob => {}
+            _ if size > limits.structured_object => {
+                return Err(limit_exceeded(&format!("the length of {} {id}", kind.name()), limits.structured_object));
+            }
+            _ => {}
         }
         if let Some(last) = self.table.kinds.last_mut() {
             *last = Kind::Unseen(kind);
         }
         Ok(())
     }
+}
+
+/// Names the entry that an error is about. A refusal by policy keeps its words, and the server's own trouble is not about
+/// an entry.
+pub(super) fn at(error: Error, offset: u64) -> Error {
+    let is_about_entry = error.is_remote() && error.kind() != ErrorKind::Refused;
+    if is_about_entry && error.offset().is_none() { error.with_offset(offset) } else { error }
 }
 
 fn out_of_bound(base_offset: u64) -> Error {

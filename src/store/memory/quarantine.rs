@@ -1,11 +1,13 @@
 use std::collections::HashSet;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pack::Bytes;
 use super::store::{Pack, Repository};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
-use crate::push::UpdateRequest;
+use crate::push::{Progress, UpdateRequest};
+use crate::store::examine::{Examination, MAX_SPECIAL_FILE};
 use crate::store::index::{Index, IndexOptions, Indexer, Visit, Worker, complete_thin};
 use crate::store::{MemoryStore, Quarantine, links};
 use crate::{Error, ErrorKind};
@@ -14,36 +16,60 @@ use crate::{Error, ErrorKind};
 #[derive(Debug)]
 pub struct MemoryQuarantine {
     store: MemoryStore,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Writing(Box<Incoming>),
+    /// With the pack, if there is one and something is in it.
+    Sealed(Option<Arc<Pack>>),
+    /// Sealing it failed.
+    Lost,
+}
+
+/// A pack that arrives.
+#[derive(Debug)]
+struct Incoming {
     bytes: Bytes,
     indexer: Indexer,
     links: Links,
+    examination: Examination,
 }
 
 impl MemoryQuarantine {
-    pub(super) fn new(store: MemoryStore) -> Self {
+    pub(super) fn new(store: MemoryStore, progress: Progress) -> Self {
         let indexer = Indexer::new(IndexOptions::new(store.format()));
-        Self { store, bytes: Bytes::default(), indexer, links: Links::default() }
+        let examination = Examination::new(store.examine.clone(), progress);
+        let incoming = Incoming { bytes: Bytes::default(), indexer, links: Links::default(), examination };
+        Self { store, stage: Stage::Writing(Box::new(incoming)) }
     }
 
-    /// Indexes the pack; `None` if there is none, or nothing in it.
-    fn seal(mut self, checksum: Option<&ObjectId>) -> Result<Option<Pack>, Error> {
-        let Some(checksum) = checksum.filter(|_| self.indexer.len() > 0) else { return Ok(None) };
-        self.bytes.append(checksum.as_bytes());
-        let threads = NonZeroUsize::MIN;
-        let mut index = self.indexer.resolve(&self.bytes, &self.store, &self.links, threads, |_, _| Ok(()))?;
-        complete_thin(&mut index, &mut self.bytes, &self.store)?;
-        self.links.check(&index, &self.store.lock())?;
-        Ok(Some(Pack { bytes: self.bytes, index }))
+    fn pack(&self) -> Option<&Arc<Pack>> {
+        match &self.stage {
+            Stage::Sealed(pack) => pack.as_ref(),
+            Stage::Writing(_) | Stage::Lost => None,
+        }
+    }
+
+    fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        match self.pack().map(|pack| pack.read(id, max_len)).transpose()?.flatten() {
+            Some(object) => Ok(Some(object)),
+            None => self.store.read(id, max_len),
+        }
     }
 }
 
-impl Quarantine for MemoryQuarantine {
-    async fn write(&mut self, frame: PackFrame) -> Result<(), Error> {
+impl Incoming {
+    fn write(&mut self, frame: PackFrame) -> Result<(), Error> {
         match frame {
             PackFrame::Header(header) => self.bytes.append(&header.wire()),
             PackFrame::Object(object) => {
                 self.bytes.append(object.wire());
-                self.indexer.write(&object, &mut &self.links)?;
+                let visit = (&self.links, &self.examination);
+                let mut worker = visit.worker();
+                self.indexer.write(&object, &mut worker)?;
+                worker.finish()?;
             }
             PackFrame::Data(_) => {
                 return Err(Error::new(ErrorKind::Store, "this store takes packs as objects, not opaque"));
@@ -53,22 +79,76 @@ impl Quarantine for MemoryQuarantine {
         Ok(())
     }
 
-    async fn commit(self, mut request: UpdateRequest, complete: Complete) -> Result<Report, Error> {
-        let store = self.store.clone();
-        let pack = self.seal(complete.checksum()).map_err(|error| match error.kind() {
+    /// Indexes the pack; `None` if there is none, or nothing in it.
+    fn seal(mut self, store: &MemoryStore, checksum: Option<&ObjectId>) -> Result<Option<Arc<Pack>>, Error> {
+        let Some(checksum) = checksum.filter(|_| self.indexer.len() > 0) else { return Ok(None) };
+        self.bytes.append(checksum.as_bytes());
+        let threads = NonZeroUsize::MIN;
+        let visit = (&self.links, &self.examination);
+        let mut index = self.indexer.resolve(&self.bytes, store, &visit, threads, |_, _| Ok(()))?;
+        let completed_with = index.external_bases().iter().copied().collect();
+        complete_thin(&mut index, &mut self.bytes, store)?;
+        self.examination.finish(|id| match index.reader(&self.bytes, MAX_SPECIAL_FILE).read(id)? {
+            Some(object) => Ok(Some(object)),
+            None => store.read(id, MAX_SPECIAL_FILE),
+        })?;
+        self.links.check(&index, &store.lock())?;
+        Ok(Some(Arc::new(Pack { bytes: self.bytes, index, completed_with })))
+    }
+}
+
+impl Quarantine for MemoryQuarantine {
+    async fn write(&mut self, frame: PackFrame) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Writing(incoming) => incoming.write(frame),
+            Stage::Sealed(_) | Stage::Lost => Err(out_of_order()),
+        }
+    }
+
+    async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
+        let Stage::Writing(incoming) = mem::replace(&mut self.stage, Stage::Lost) else { return Err(out_of_order()) };
+        let pack = incoming.seal(&self.store, complete.checksum()).map_err(|error| match error.kind() {
             // The history of a shallow client may be cut off where ours is not.
             ErrorKind::MissingObjects if !request.shallow().is_empty() => Error::refused("shallow update not allowed"),
             _ => error,
         })?;
-        let mut repository = store.lock();
-        if let Some(pack) = pack {
-            repository.packs.push(Arc::new(pack));
-        }
+        let repository = self.store.lock();
+        request.refuse_where(|command| {
+            let is_there = command.is_delete()
+                || pack.as_ref().is_some_and(|pack| pack.index.kind_of(&command.new).is_some())
+                || repository.kind_of(&command.new).is_some();
+            (!is_there).then_some("missing necessary objects")
+        });
+        self.stage = Stage::Sealed(pack);
+        Ok(())
+    }
+
+    fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + Send {
+        self.pack().into_iter().flat_map(|pack| pack.brought())
+    }
+
+    async fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        let brought = self.pack().and_then(|pack| pack.index.kind_of(id));
+        Ok(brought.or_else(|| self.store.lock().kind_of(id)))
+    }
+
+    async fn object(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, bytes::Bytes)>, Error> {
+        Ok(self.read(id, max_len)?.map(|(kind, data)| (kind, data.into())))
+    }
+
+    async fn commit(self, mut request: UpdateRequest) -> Result<Report, Error> {
+        let Stage::Sealed(pack) = self.stage else { return Err(out_of_order()) };
+        let mut repository = self.store.lock();
+        repository.packs.extend(pack);
         move_refs(&mut repository, &mut request);
         Ok(request.report())
     }
 
     async fn abort(self) {}
+}
+
+fn out_of_order() -> Error {
+    Error::new(ErrorKind::Store, "a push is written, then sealed, then committed")
 }
 
 /// Moves the refs by compare-and-swap; if the push is atomic, all or none.
@@ -86,12 +166,9 @@ fn move_refs(repository: &mut Repository, request: &mut UpdateRequest) {
                 },
             ));
         } else if !command.is_delete() {
-            match repository.kind_of(&command.new) {
-                None => refusals.push((index, "missing necessary objects")),
-                Some(kind) if kind != ObjectKind::Commit && command.name.starts_with(b"refs/heads/") => {
-                    refusals.push((index, "invalid new value provided"));
-                }
-                Some(_) => {}
+            let is_branch = command.name.starts_with(b"refs/heads/");
+            if is_branch && repository.kind_of(&command.new) != Some(ObjectKind::Commit) {
+                refusals.push((index, "invalid new value provided"));
             }
         }
     }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::MemoryQuarantine;
 use crate::Error;
+use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::Store;
+use crate::store::examine::Examine;
 use crate::store::index::{Bases, Index};
+use crate::store::{Scan, Store};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
 ///
@@ -27,6 +29,7 @@ use crate::store::index::{Bases, Index};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     format: ObjectFormat,
+    pub(super) examine: Examine,
     repository: Arc<Mutex<Repository>>,
 }
 
@@ -42,6 +45,20 @@ pub(super) struct Repository {
 pub(super) struct Pack {
     pub(super) bytes: super::pack::Bytes,
     pub(super) index: Index,
+    /// The bases that it was completed with, if it came thin.
+    pub(super) completed_with: HashSet<ObjectId>,
+}
+
+impl Pack {
+    /// The object with this id, if the pack has it and it is not longer than `max_len` bytes.
+    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.index.reader(&self.bytes, max_len).read(id)
+    }
+
+    /// The objects that the push brought.
+    pub(super) fn brought(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
+        self.index.distinct_objects().filter(|(id, _)| !self.completed_with.contains(id))
+    }
 }
 
 /// The largest object that is read: 1 GiB.
@@ -50,7 +67,24 @@ const MAX_OBJECT: u64 = 1 << 30;
 impl MemoryStore {
     /// An empty repository.
     pub fn new(format: ObjectFormat) -> Self {
-        Self { format, repository: Arc::default() }
+        Self { format, examine: Examine::default(), repository: Arc::default() }
+    }
+
+    /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks, as with
+    /// git, for histories that are imported break old rules more often than one would think.
+    #[must_use]
+    pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
+        self.examine.checks = checks.into();
+        self
+    }
+
+    /// Shows every object of a push to this, its deltas resolved. Default: to nobody. A clone of the store may have a
+    /// scan of its own: one for each push, if it is to know whose push it is.
+    #[must_use]
+    pub fn scan(mut self, scan: impl Scan) -> Self {
+        self.examine.scan = Some(Arc::new(scan));
+        self
     }
 
     /// The refs: full names and ids, sorted by name.
@@ -64,9 +98,13 @@ impl MemoryStore {
     ///
     /// [`ErrorKind::LimitExceeded`] if it is larger than 1 GiB.
     pub fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, MAX_OBJECT)
+    }
+
+    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         let packs = self.lock().packs.clone();
         for pack in packs {
-            if let Some(object) = pack.index.reader(&pack.bytes, MAX_OBJECT).read(id)? {
+            if let Some(object) = pack.read(id, max_len)? {
                 return Ok(Some(object));
             }
         }
@@ -112,8 +150,8 @@ impl Store for MemoryStore {
     fn quarantine(
         &self,
         _: &UpdateRequest,
-        _: Progress,
+        progress: Progress,
     ) -> impl Future<Output = Result<MemoryQuarantine, Error>> + Send {
-        std::future::ready(Ok(MemoryQuarantine::new(self.clone())))
+        std::future::ready(Ok(MemoryQuarantine::new(self.clone(), progress)))
     }
 }

@@ -71,7 +71,8 @@ impl World {
         sandbox.in_bare(&["config", "receive.unpackLimit", "100000"]);
         let open = |path: PathBuf| Repository::open(&path).unwrap().odb(1 << 24).unwrap();
         let (work, bare) = (open(sandbox.work()), open(sandbox.bare()));
-        Self { format: work.format(), sandbox, work, bare }
+        let format = ObjectFormat::from_name(format.as_bytes()).unwrap();
+        Self { format, sandbox, work, bare }
     }
 
     fn push(&self, refspec: &str) {

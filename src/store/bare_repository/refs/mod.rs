@@ -30,5 +30,5 @@ mod transaction;
 
 pub(crate) use reflog::{Logging, Reflog};
 pub(crate) use refusal::{Reason, Refusal};
-pub(crate) use store::{Listed, Refs, RefsOptions, Resolved, Value};
+pub(crate) use store::{Refs, RefsOptions, Resolved, Value};
 pub(crate) use transaction::{Mode, Update};

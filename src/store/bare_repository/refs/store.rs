@@ -16,7 +16,7 @@ use crate::store::bare_repository::fs::Fs;
 pub(crate) struct Refs {
     pub(super) git_dir: PathBuf,
     pub(super) format: ObjectFormat,
-    pub(super) fs: Fs,
+    pub(in crate::store::bare_repository) fs: Fs,
     pub(super) options: RefsOptions,
     cache: Arc<Mutex<Option<Cached>>>,
 }

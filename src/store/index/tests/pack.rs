@@ -9,11 +9,11 @@ use std::sync::Mutex;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use super::super::{Bases, Index, IndexOptions, Indexer, PackFile, ReadAt, Visit, Worker, head};
+use super::super::{Bases, Index, IndexOptions, Indexer, PackFile, ReadAt, Visit, Worker};
 use super::decode::decode;
 use crate::Error;
 use crate::checksum::Hasher;
-use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::proto::{ObjectFormat, ObjectId, ObjectKind, put_entry_header};
 
 /// A repository without objects.
 pub(super) struct NoBases;
@@ -165,8 +165,7 @@ impl Builder {
 
     fn entry(&mut self, bits: u8, base: &[u8], data: &[u8]) -> u64 {
         let offset = self.bytes.len() as u64;
-        let (header, len) = head::whole(bits, data.len() as u64);
-        self.bytes.extend_from_slice(&header[..len]);
+        put_entry_header(bits, data.len() as u64, &mut self.bytes);
         self.bytes.extend_from_slice(base);
         let mut zlib = ZlibEncoder::new(&mut self.bytes, Compression::fast());
         zlib.write_all(data).unwrap();

@@ -32,7 +32,7 @@ impl World {
     }
 
     fn zero(&self) -> ObjectId {
-        ObjectId::zero(self.odb.format())
+        ObjectId::zero(self.refs.format)
     }
 
     fn update(&self, name: &str, old: ObjectId, new: ObjectId) -> Update {
@@ -58,7 +58,7 @@ impl World {
         );
         output.status.success().then(|| {
             let text = String::from_utf8(output.stdout).unwrap();
-            ObjectId::from_hex(self.odb.format(), text.trim().as_bytes()).unwrap()
+            ObjectId::from_hex(self.refs.format, text.trim().as_bytes()).unwrap()
         })
     }
 

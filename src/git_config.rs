@@ -1,3 +1,4 @@
+#[cfg(feature = "bare-repository")]
 use std::borrow::Cow;
 
 /// The variables of one configuration file, as git-config(1) under "Syntax" defines it.
@@ -24,10 +25,24 @@ impl std::error::Error for BadLine {}
 
 impl Config {
     /// Reads a configuration file.
+    #[cfg(feature = "bare-repository")]
     pub(crate) fn parse(text: &[u8]) -> Result<Self, BadLine> {
+        match Self::parse_front(text) {
+            (config, None) => Ok(config),
+            (_, Some(bad_line)) => Err(bad_line),
+        }
+    }
+
+    /// Reads a configuration file up to the first line that cannot be read.
+    pub(crate) fn parse_front(text: &[u8]) -> (Self, Option<BadLine>) {
+        let mut config = Self::default();
+        let read = config.read(text);
+        (config, read.err())
+    }
+
+    fn read(&mut self, text: &[u8]) -> Result<(), BadLine> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut parser = Parser { rest: text.iter(), line: 1 };
-        let mut variables = Vec::new();
         let mut section = None;
         while let Some(byte) = parser.next() {
             match byte {
@@ -42,15 +57,16 @@ impl Config {
                     let mut key: Vec<u8> = section.clone().unwrap_or_default();
                     key.push(byte.to_ascii_lowercase());
                     let value = parser.variable(&mut key)?;
-                    variables.push((key, value));
+                    self.variables.push((key, value));
                 }
                 _ => return Err(BadLine(parser.line)),
             }
         }
-        Ok(Self { variables })
+        Ok(())
     }
 
     /// The last value of a variable. A variable without `=` has the value `true`.
+    #[cfg(feature = "bare-repository")]
     pub(crate) fn get(&self, key: &str) -> Option<Cow<'_, [u8]>> {
         let (_, value) = self.variables.iter().rev().find(|(name, _)| name == key.as_bytes())?;
         Some(value.as_deref().map_or(Cow::Borrowed(b"true"), Cow::Borrowed))
@@ -63,6 +79,7 @@ impl Config {
     }
 
     /// A variable that is true or false: `Err` with the value if it is neither.
+    #[cfg(feature = "bare-repository")]
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Vec<u8>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.to_ascii_lowercase().as_slice() {
@@ -76,6 +93,7 @@ impl Config {
     }
 
     /// A variable that is a number: `Err` with the value if it is not.
+    #[cfg(feature = "bare-repository")]
     pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, Vec<u8>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let text = std::str::from_utf8(&value).unwrap_or_default().trim();
@@ -233,7 +251,7 @@ impl Parser<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "bare-repository"))]
 mod tests {
     use super::*;
     use crate::store::bare_repository::testing::git;

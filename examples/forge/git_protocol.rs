@@ -1,0 +1,50 @@
+//! git://
+
+use std::time::Duration;
+
+use receive_pack::BoxError;
+use receive_pack::serve;
+use receive_pack::store::Store;
+use receive_pack::transport::DaemonRequest;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::fetch;
+use crate::repositories::Repositories;
+use crate::shutdown::Tasks;
+
+pub(crate) async fn serve(listener: TcpListener, repositories: Repositories, tasks: Tasks) -> Result<(), BoxError> {
+    let handle = |stream, slot| {
+        let repositories = repositories.clone();
+        async move {
+            let result = connection(stream, repositories).await;
+            drop(slot);
+            result
+        }
+    };
+    tasks.accept(listener, handle).await
+}
+
+async fn connection(stream: TcpStream, repositories: Repositories) -> Result<(), BoxError> {
+    let (mut read, write) = stream.into_split();
+    let request = tokio::time::timeout(Duration::from_secs(10), DaemonRequest::read(&mut read)).await??;
+    let path = String::from_utf8_lossy(request.path()).into_owned();
+    match request.service() {
+        "git-upload-pack" => {
+            if let Some(repository) = repositories.find(&path) {
+                let protocol = request.wants_version_1().then_some("version=1");
+                return fetch::over(read, write, &repository, protocol).await;
+            }
+        }
+        "git-receive-pack" => {
+            if let Some(repository) = repositories.open(&path).await {
+                let repository = repository?;
+                let advertisement = repository.advertise().await?.with_version_1(request.wants_version_1());
+                let service = repositories.stack(repository);
+                repositories.serve().serve(read, write, advertisement, service).await?;
+                return Ok(());
+            }
+        }
+        _ => {}
+    }
+    Ok(serve::refuse(write, format!("access denied or repository not exported: {path}")).await?)
+}

@@ -1,0 +1,114 @@
+//! Which repositories there are, and how a push gets into one.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::limit::LimitLayer;
+use receive_pack::proto::{ObjectFormat, Report};
+use receive_pack::push::{Pack, Push};
+use receive_pack::receive::{PreReceive, ReceivePack, Received};
+use receive_pack::serve::Serve;
+use receive_pack::store::BareRepository;
+use receive_pack::{BoxError, Error};
+use tokio::io::AsyncRead;
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::util::BoxService;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RepositoryArgs {
+    /// The directory that holds the repositories.
+    #[arg(long)]
+    root: PathBuf,
+    /// Make a bare repository on the first push to a name that has none.
+    #[arg(long)]
+    auto_init: bool,
+    /// Refs below this name cannot be pushed to.
+    #[arg(long, default_value = "refs/heads/locked/")]
+    locked: String,
+    /// Pushes that are worked on at the same time; more wait.
+    #[arg(long, default_value_t = 16)]
+    pushes: usize,
+    /// Bytes of one pack.
+    #[arg(long, default_value_t = 2 << 30)]
+    pack_bytes: u64,
+    /// Seconds that a client may send nothing of its pack.
+    #[arg(long, default_value_t = 600)]
+    idle: u64,
+    /// Seconds that a client may take for its whole push.
+    #[arg(long, default_value_t = 3600)]
+    deadline: u64,
+}
+
+/// The repositories below one directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Repositories {
+    args: Arc<RepositoryArgs>,
+    limit: GlobalConcurrencyLimitLayer,
+}
+
+impl Repositories {
+    pub(crate) fn new(args: RepositoryArgs) -> Result<Self, BoxError> {
+        std::fs::create_dir_all(&args.root)?;
+        let limit = GlobalConcurrencyLimitLayer::new(args.pushes);
+        Ok(Self { args: Arc::new(args), limit })
+    }
+
+    /// How pushes are served, on all transports alike.
+    pub(crate) fn serve(&self) -> Serve {
+        let RepositoryArgs { idle, deadline, .. } = *self.args;
+        Serve::new()
+            .head_timeout(Duration::from_secs(30))
+            .idle_timeout(Duration::from_secs(idle))
+            .deadline(Duration::from_secs(deadline))
+    }
+
+    /// The directory of a repository, if there is one by this name.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        self.path(name).filter(|path| path.is_dir())
+    }
+
+    /// The repository to push to, made now if it may be. `None` if there is none.
+    pub(crate) async fn open(&self, name: &str) -> Option<Result<BareRepository, Error>> {
+        let path = self.path(name).filter(|path| self.args.auto_init || path.is_dir())?;
+        let opened = tokio::task::spawn_blocking(move || {
+            if path.is_dir() { BareRepository::open(path) } else { BareRepository::init(path, ObjectFormat::Sha1) }
+        });
+        Some(opened.await.unwrap_or_else(|error| Err(Error::store("a task did not end", error))))
+    }
+
+    /// Where a repository by this name would be: below the root, wherever the name seems to lead.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let name = Path::new(name.trim_start_matches('/'));
+        let is_below = name.components().all(|part| matches!(part, Component::Normal(_)));
+        (is_below && !name.as_os_str().is_empty()).then(|| self.args.root.join(name))
+    }
+
+    /// What a push passes on its way into the repository.
+    pub(crate) fn stack<R: AsyncRead + Unpin + Send + 'static>(&self, repository: BareRepository) -> PushService<R> {
+        let locked = Locked(Arc::clone(&self.args));
+        let stack = ServiceBuilder::new()
+            .layer(self.limit.clone())
+            .layer(LimitLayer::new().pack_bytes(self.args.pack_bytes))
+            .layer(ChecksumLayer::new())
+            .service(ReceivePack::new(repository).pre_receive(locked));
+        PushService::new(stack)
+    }
+}
+
+/// The stack, its layers' names forgotten.
+pub(crate) type PushService<R> = BoxService<Push<Pack<R>>, Report, Error>;
+
+/// Branches that nobody may push to.
+#[derive(Clone, Debug)]
+struct Locked(Arc<RepositoryArgs>);
+
+impl PreReceive for Locked {
+    async fn pre_receive(&self, push: &mut Received<'_>) -> Result<(), Error> {
+        let locked = self.0.locked.as_bytes();
+        push.request_mut().refuse_where(|command| command.name.starts_with(locked).then_some("this branch is locked"));
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! HTTP, with axum: HTTP/1.1, and HTTP/2 for clients that know beforehand.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::error_handling::HandleErrorLayer;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use receive_pack::BoxError;
+use receive_pack::store::Store;
+use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, RequestBody, Target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::fetch;
+use crate::repositories::{PushService, Repositories};
+use crate::shutdown::Tasks;
+
+pub(crate) async fn serve(
+    listener: TcpListener,
+    repositories: Repositories,
+    full_duplex: bool,
+    tasks: Tasks,
+) -> Result<(), BoxError> {
+    let front = ServiceBuilder::new()
+        .layer(TraceLayer::new_for_http())
+        .layer(HandleErrorLayer::new(unavailable))
+        .load_shed()
+        .concurrency_limit(1024)
+        .timeout(Duration::from_secs(2 * 3600))
+        .layer(RequestDecompressionLayer::new().gzip(true));
+    let answer = move |request: Request| answer(request, repositories.clone(), full_duplex);
+    let router = Router::new().fallback(answer).layer(front);
+    let handle = |stream, slot| {
+        let connection = connection(stream, router.clone(), tasks.stopping());
+        async move {
+            let result = connection.await;
+            drop(slot);
+            result
+        }
+    };
+    tasks.accept(listener, handle).await
+}
+
+async fn connection(stream: TcpStream, router: Router, stopping: impl Future<Output = ()>) -> Result<(), BoxError> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
+    let service = TowerToHyperService::new(router);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        () = stopping => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn unavailable(error: BoxError) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("the server is too busy: {error}\n")).into_response()
+}
+
+async fn answer(request: Request, repositories: Repositories, full_duplex: bool) -> Response {
+    let path = request.uri().path();
+    let is_discovery = request.uri().query().is_some_and(|query| query.contains("service=git-upload-pack"));
+    if let Some(name) = path.strip_suffix("/info/refs").filter(|_| is_discovery) {
+        let repository = repositories.find(name);
+        return fetched(repository, &["--stateless-rpc", "--http-backend-info-refs"], request, "advertisement").await;
+    }
+    if let Some(name) = path.strip_suffix("/git-upload-pack") {
+        let repository = repositories.find(name);
+        return fetched(repository, &["--stateless-rpc"], request, "result").await;
+    }
+    let serve = repositories.serve();
+    let resolver = move |request| target(request, repositories.clone());
+    let service = HttpReceivePack::new(resolver).serve(serve).full_duplex(full_duplex);
+    match service.oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+/// Which repository a push means; who is asked for here could be looked up here, too.
+async fn target(request: HttpRequest, repositories: Repositories) -> Result<Target<HttpPush>, Refusal> {
+    let Some(repository) = repositories.open(request.path()).await else { return Err(Refusal::not_found()) };
+    let repository = repository?;
+    let advertisement = repository.advertise().await?;
+    Ok(Target::new(advertisement, repositories.stack(repository)))
+}
+
+type HttpPush = PushService<RequestBody<Body>>;
+
+/// Hands a request of a fetch to `git upload-pack`.
+async fn fetched(repository: Option<std::path::PathBuf>, options: &[&str], request: Request, answer: &str) -> Response {
+    let Some(repository) = repository else { return (StatusCode::NOT_FOUND, "repository not found\n").into_response() };
+    let protocol = protocol(request.headers());
+    let is_discovery = answer == "advertisement";
+    let started = fetch::start(&repository, options, protocol.as_deref()).and_then(|mut child| {
+        let pipes = fetch::pipes(&mut child)?;
+        Ok((child, pipes))
+    });
+    let Ok((child, (mut stdin, stdout))) = started else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let mut body = request.into_body().into_data_stream();
+    tokio::spawn(async move {
+        while let Ok(Some(data)) = body.try_next().await {
+            if stdin.write_all(&data).await.is_err() {
+                break;
+            }
+        }
+    });
+    let line = "001e# service=git-upload-pack\n0000";
+    // git leaves the line out for version 2.
+    let line = (is_discovery && !protocol.is_some_and(|words| words.contains("version=2"))).then_some(line);
+    let said = stream::unfold((child, stdout), |(child, mut stdout)| async {
+        let mut data = bytes::BytesMut::with_capacity(64 << 10);
+        match stdout.read_buf(&mut data).await {
+            Ok(0) => None,
+            read => Some((read.map(|_| data.freeze()), (child, stdout))),
+        }
+    });
+    let said = stream::iter(line).map(|line| Ok(line.into())).chain(said);
+    let content_type = format!("application/x-git-upload-pack-{answer}");
+    let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache".to_owned())];
+    (headers, Body::from_stream(said)).into_response()
+}
+
+fn protocol(headers: &HeaderMap) -> Option<String> {
+    headers.get("git-protocol")?.to_str().ok().map(str::to_owned)
+}

@@ -1,0 +1,59 @@
+//! Whether objects are what Git says that they are: the rules of `git fsck`, as `receive.fsckObjects` has them checked in
+//! a push. No I/O: bytes in, [`Finding`]s out.
+//!
+//! [`Checks`] says which rules hold and how severe each is; [`Checks::object`] looks at one object. The files
+//! `.gitmodules` and `.gitattributes` are looked into as well, but only a tree knows which blobs they are: their ids are
+//! gathered in [`Findings`], and when all trees were seen [`Checks::special_file`] looks at each.
+//!
+//! A `BareRepository` does all that with its setting `check_objects`, while it resolves the deltas of a push.
+//!
+//! ```
+//! use receive_pack::fsck::{Checks, Findings, Message};
+//! use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+//!
+//! let id = ObjectId::zero(ObjectFormat::Sha1);
+//! let mut tree = b"100644 .git\0".to_vec();
+//! tree.extend_from_slice(&[7; 20]);
+//!
+//! let mut found = Findings::default();
+//! Checks::new().object(ObjectKind::Tree, &id, &tree, &mut found);
+//! let error = found.error().expect("no tree may hold a .git");
+//! assert_eq!(error.message(), Message::HasDotgit);
+//! assert_eq!(error.to_string(), format!("object {id}: hasDotgit: contains '.git'"));
+//! ```
+//!
+//! # Where it differs from git
+//!
+//! - A `.gitattributes` or `.gitmodules` that is larger than the caller is willing to read is too large; git reads the
+//!   one up to 100 MiB and the other up to `core.bigFileThreshold`.
+//! - A tag whose tagger is malformed and that has more headers is refused; git forgets the first error at the second.
+//! - A `.gitmodules` may begin with a byte order mark, as for everybody who clones; git cannot read it here.
+//! - Git's index-pack refuses a pack that holds an object twice, its unpack-objects does not; nor does this.
+//!
+//! # Cancel safety
+//!
+//! Nothing here is async.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
+
+mod checks;
+mod finding;
+mod header;
+mod message;
+mod modules;
+mod name;
+mod tree;
+mod url;
+
+pub use checks::{Checks, SpecialContent};
+pub use finding::{Finding, Findings, SpecialFile};
+pub use message::{Message, Severity};

@@ -1,0 +1,90 @@
+//! Smart HTTP (gitprotocol-http): [`HttpReceivePack`], a tower service for the two requests of a push.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET …/info/refs?service=git-receive-pack` | the advertisement |
+//! | `POST …/git-receive-pack` | the report; nothing for the probe `0000` that precedes a large push |
+//!
+//! It knows no server: hyper, axum and whatever else speaks `http::Request` and [`http_body::Body`] can hold it. Which
+//! repository a request means, and whether it may push, is the [`Resolve`]r's to say.
+//!
+#![cfg_attr(feature = "memory", doc = "```")]
+#![cfg_attr(not(feature = "memory"), doc = "```ignore")]
+//! use receive_pack::checksum::ChecksumLayer;
+//! use receive_pack::receive::ReceivePack;
+//! use receive_pack::store::{MemoryStore, Store};
+//! use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, Target};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! let store = MemoryStore::default();
+//! let service = HttpReceivePack::new(move |request: HttpRequest| {
+//!     let store = store.clone();
+//!     async move {
+//!         if request.path() != "/demo.git" {
+//!             return Err(Refusal::not_found());
+//!         }
+//!         let advertisement = store.advertise().await?;
+//!         let stack = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+//!         Ok(Target::new(advertisement, stack))
+//!     }
+//! });
+//!
+//! let request = http::Request::get("/demo.git/info/refs?service=git-receive-pack").body(String::new()).unwrap();
+//! let response = service.oneshot(request).await.unwrap();
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(response.headers()["content-type"], "application/x-git-receive-pack-advertisement");
+//! # });
+//! ```
+//!
+//! # When the answer begins
+//!
+//! When the request has ended, unless [told otherwise](HttpReceivePack::full_duplex): behind a proxy that buffers, an
+//! answer that begins earlier stalls the upload for good. What is said to the pusher meanwhile is kept, up to 64 KiB. From
+//! the end of the request on, text and keep-alives go out as they come, while deltas are resolved and refs move.
+//!
+//! A push that is refused is status 200 and a report, after the rest of the request was read: of any other status git
+//! shows the number and nothing more, and of an answer that overtakes its request, nothing at all. So middleware that
+//! limits the request's body is the wrong tool here; a quota belongs into a [`LimitLayer`](crate::limit::LimitLayer)
+//! before the [`Target`]'s service.
+//!
+//! # Compressed requests
+//!
+//! JGit sends its pushes with `Content-Encoding: gzip`. `RequestDecompressionLayer` of tower-http in front of this
+//! service undoes that; without it such requests are answered with status 415. All limits here count what came out of
+//! the decompression: [`proto::Limits`](crate::proto::Limits), those of a `LimitLayer`, and those of
+//! [`Linger`](crate::serve::Linger) on what is read of a refused push.
+//!
+//! # Errors
+//!
+//! None: what goes wrong is a response.
+//!
+//! # Cancel safety
+//!
+//! A dropped future, or a dropped body of a response, rolls the push back. A server drops them when the client goes away.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
+
+mod conversation;
+mod refusal;
+mod reply;
+mod request;
+mod request_body;
+mod resolve;
+mod service;
+
+pub use refusal::Refusal;
+pub use reply::ReplyBody;
+pub use request::HttpRequest;
+pub use request_body::RequestBody;
+pub use resolve::{Resolve, Target};
+pub use service::HttpReceivePack;

@@ -1,0 +1,579 @@
+//! The rules of objects, rule by rule: git says the same of each object.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use receive_pack::fsck::{Checks, Findings, Message, Severity, SpecialContent, SpecialFile};
+use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use support::git::{self, Repo};
+use support::pack::{self, PackBuilder, blob_id};
+
+const SHA1: ObjectFormat = ObjectFormat::Sha1;
+const WHO: &str = "A Tester <tester@example.org> 1700000000 +0000";
+
+/// The id of the empty tree and of a commit of it, which every pack of these tests has.
+fn known() -> [(ObjectKind, Vec<u8>, ObjectId); 3] {
+    let tree = pack::object_id(SHA1, ObjectKind::Tree, b"");
+    let commit = pack::commit(&tree, &[]);
+    let commit_id = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+    [
+        (ObjectKind::Blob, b"text".to_vec(), blob_id(b"text")),
+        (ObjectKind::Tree, Vec::new(), tree),
+        (ObjectKind::Commit, commit, commit_id),
+    ]
+}
+
+/// A tree of these entries, as they stand: modes and names.
+fn tree<N: AsRef<[u8]>>(entries: impl IntoIterator<Item = (&'static str, N)>) -> (ObjectKind, Vec<u8>) {
+    let [(_, _, blob), (_, _, empty), (_, _, commit)] = known();
+    let mut data = Vec::new();
+    for (mode, name) in entries {
+        data.extend_from_slice(mode.as_bytes());
+        data.push(b' ');
+        data.extend_from_slice(name.as_ref());
+        data.push(0);
+        let id = match mode.trim_start_matches('0') {
+            "40000" => empty,
+            "160000" => commit,
+            _ => blob,
+        };
+        data.extend_from_slice(id.as_bytes());
+    }
+    (ObjectKind::Tree, data)
+}
+
+fn commit(text: impl AsRef<[u8]>) -> (ObjectKind, Vec<u8>) {
+    (ObjectKind::Commit, text.as_ref().to_vec())
+}
+
+fn tag(text: impl AsRef<[u8]>) -> (ObjectKind, Vec<u8>) {
+    (ObjectKind::Tag, text.as_ref().to_vec())
+}
+
+/// A commit whose author is this.
+fn by(author: &str) -> (ObjectKind, Vec<u8>) {
+    let [_, (_, _, tree), _] = known();
+    commit(format!("tree {tree}\nauthor {author}\ncommitter {WHO}\n\ntext\n"))
+}
+
+/// Sound objects and others: trees, commits and tags.
+fn cases() -> Vec<(ObjectKind, Vec<u8>)> {
+    let mut cases = Vec::new();
+    let [(_, _, blob), (_, _, empty), (_, _, tip)] = known();
+
+    // Names: plain ones, `.git` and what HFS+ and NTFS take for it, and what is only like it.
+    let names: &[&[u8]] = &[
+        b"a",
+        b".",
+        b"..",
+        b"...",
+        b"a/b",
+        b"/",
+        b".git",
+        b".GIT",
+        b".gIt",
+        b".git ",
+        b".git.",
+        b".git. .",
+        b".git..x",
+        b".gitx",
+        b"git",
+        b"git~1",
+        b"GIT~1",
+        b"git~1 ",
+        b"git~2",
+        b"git~10",
+        b".git:x",
+        b".git::$INDEX",
+        b"git~1:",
+        b".git\\x",
+        b"a\\.git",
+        b"a\\.git\\b",
+        b"a\\b",
+        b"a\\git~1",
+        b".git/",
+        b"x.git",
+        b".gi\xe2\x80\x8ct",
+        b"\xe2\x80\x8d.git",
+        b".git\xef\xbb\xbf",
+        b".g\xe2\x80\xaait",
+        b".g\xe2\x81\xaait",
+        b".g\xe2\x80\x90it",
+        b".git\xff",
+        b".gi\xfft",
+        b"\xff.git",
+        b".git\xed\xa0\x80",
+        b".G\xc4\xb0T",
+        b".git\xef\xbf\xbf",
+        b".gitmodules",
+        b".GITMODULES",
+        b".gitmodules ",
+        b".gitmodules.",
+        b".gitmodules:a",
+        b".gitmodules:",
+        b"gitmod~1",
+        b"GITMOD~4",
+        b"gitmod~5",
+        b"gitmod~1 .",
+        b"gi7eba~1",
+        b"gi7eb~10",
+        b"gi7~1234",
+        b"gi7eba~0",
+        b"g~123456",
+        b"~1000000",
+        b"gi7eba~1x",
+        b"gi7eba~12",
+        b"gitmod~1x",
+        b"a\\.gitmodules",
+        b".gitmodule\xe2\x80\x8fs",
+        b".gitattributes",
+        b"gitatt~1",
+        b"gi7d29~1",
+        b".gitattributes ",
+        b"a\\.gitattributes",
+        b".gitignore",
+        b"gitign~1",
+        b"gi250a~1",
+        b".mailmap",
+        b"mailma~1",
+        b"maba30~1",
+        b".Mailmap::$DATA",
+    ];
+    for name in names {
+        for mode in ["100644", "120000", "40000"] {
+            cases.push(tree([(mode, *name)]));
+        }
+    }
+    cases.push(tree([("100644", "n".repeat(4096))]));
+    cases.push(tree([("100644", "n".repeat(4097))]));
+
+    // Modes.
+    for mode in
+        ["100644", "100755", "100664", "100600", "120000", "120777", "160000", "0100644", "040000", "140000", "1", "0"]
+    {
+        cases.push(tree([(mode, "name")]));
+    }
+    cases.push(tree([("1000000100644", "name")]));
+
+    // Order, and names that are there twice.
+    let orders: &[&[(&'static str, &str)]] = &[
+        &[("100644", "a"), ("100644", "b")],
+        &[("100644", "b"), ("100644", "a")],
+        &[("100644", "a"), ("100644", "a")],
+        &[("100644", "a"), ("40000", "a")],
+        &[("40000", "a"), ("100644", "a.b")],
+        &[("100644", "a.b"), ("40000", "a")],
+        &[("40000", "a"), ("100644", "a0")],
+        &[("100644", "foo"), ("100644", "foo.bar"), ("40000", "foo")],
+        &[("100644", "foo"), ("100644", "foo.bar"), ("100644", "foo.bar.baz"), ("40000", "foo.bar"), ("40000", "foo")],
+        &[("100644", "foo"), ("100644", "foo-"), ("40000", "foo."), ("40000", "foo")],
+        &[("100644", "foo"), ("100644", "foo,"), ("100644", "fop"), ("40000", "foo")],
+        &[("100644", "foo"), ("100644", "foo.bar"), ("100644", "foo0"), ("40000", "foo")],
+        &[("100644", "ab"), ("100644", "abc"), ("100644", "b"), ("100644", "a")],
+    ];
+    cases.extend(orders.iter().map(|entries| tree(entries.iter().copied())));
+
+    // Trees that cannot be read, or point at nothing.
+    let (_, sound) = tree([("100644", "a"), ("100644", "b")]);
+    for cut in [1, 3, 8, 20, 27, 28, 29, 30, 40, 55] {
+        cases.push((ObjectKind::Tree, sound[..cut].to_vec()));
+    }
+    for front in ["100644 \0", "10x644 a\0", " a\0", "100644a\0", "100648 a\0"] {
+        cases.push((ObjectKind::Tree, [front.as_bytes(), blob.as_bytes()].concat()));
+        cases.push((ObjectKind::Tree, [&sound, front.as_bytes(), blob.as_bytes()].concat()));
+    }
+    cases.push((ObjectKind::Tree, [&b"100644 a\0"[..], &[0; 20]].concat()));
+
+    // People.
+    for who in [
+        WHO,
+        "<a@b> 1 +0000",
+        " <a@b> 1 +0000",
+        "A<a@b> 1 +0000",
+        "A a@b 1 +0000",
+        "A a@b> 1 +0000",
+        "A <a@b 1 +0000",
+        "A <a@<b> 1 +0000",
+        "A <a@b>1 +0000",
+        "A <a@b> ",
+        "A <a@b>",
+        "A <a@b> \t1 +0000",
+        "A <a@b>  1 +0000",
+        "A <a@b> x +0000",
+        "A <a@b> 01 +0000",
+        "A <a@b> 0 +0000",
+        "A <a@b> 0",
+        "A <a@b> 00 +0000",
+        "A <a@b> 1",
+        "A <a@b> 1+0000",
+        "A <a@b> -1 +0000",
+        "A <a@b> 9223372036854775807 +0000",
+        "A <a@b> 9223372036854775808 +0000",
+        "A <a@b> 18446744073709551615 +0000",
+        "A <a@b> 184467440737095516159999999999 +0000",
+        "A <a@b> 1 +000",
+        "A <a@b> 1 +00000",
+        "A <a@b> 1 0000",
+        "A <a@b> 1 -0000",
+        "A <a@b> 1 +00a0",
+        "A <a@b> 1 +0000 ",
+        "A <> 1 +0000",
+        "A <a> <b> 1 +0000",
+        "",
+    ] {
+        cases.push(by(who));
+        let [_, (_, _, tree), _] = known();
+        cases.push(commit(format!("tree {tree}\nauthor {WHO}\ncommitter {who}\n\ntext\n")));
+        cases.push(tag(format!("object {tip}\ntype commit\ntag v1\ntagger {who}\n\ntext\n")));
+    }
+
+    // Commits.
+    let (author, committer) = (format!("author {WHO}\n"), format!("committer {WHO}\n"));
+    for text in [
+        String::new(),
+        "\n".to_owned(),
+        format!("{author}{committer}\n"),
+        format!("tree {empty}\n{author}{committer}"),
+        format!("tree {empty}\n{author}{committer}\n"),
+        format!("tree {empty}\n{author}committer {WHO}"),
+        format!("tree {empty}\n{committer}\n"),
+        format!("tree {empty}\n{author}\n"),
+        format!("tree {empty}\n{author}{author}{committer}\n"),
+        format!("tree {empty}\n{author}{committer}{committer}\n"),
+        format!("tree {empty}\n{committer}{author}\n"),
+        format!("tree {empty}\nparent {tip}\n{author}{committer}encoding x\n\n"),
+        format!("tree {empty}\nparent {tip}\nparent {tip}\n{author}{committer}\n"),
+        format!("tree {empty}\nparent {tip}x\n{author}{committer}\n"),
+        format!("tree {empty}\nparent 12\n{author}{committer}\n"),
+        format!("tree {empty}x\n{author}{committer}\n"),
+        format!("tree {}\n{author}{committer}\n", &empty.to_string()[1..]),
+        format!("tree {empty}\n{author}{committer}\nN\0L"),
+        format!("tree {empty}\n{author}N\0L\n{committer}\n"),
+        format!("tree {empty}\n{author}{committer}x\0\n\n"),
+    ] {
+        cases.push(commit(text));
+    }
+
+    // Tags.
+    let (object, tagger) = (format!("object {tip}\ntype commit\n"), format!("tagger {WHO}\n"));
+    for text in [
+        String::new(),
+        format!("{object}tag v1\n{tagger}\ntext\n"),
+        format!("{object}tag v1\n{tagger}"),
+        format!("{object}tag v1\n{tagger}text"),
+        format!("{object}tag v1\n\ntext\n"),
+        format!("{object}tag v1\n"),
+        format!("{object}tag v 1\n{tagger}\n"),
+        format!("{object}tag v..1\n{tagger}\n"),
+        format!("{object}tag \n{tagger}\n"),
+        format!("{object}tag\n{tagger}\n"),
+        format!("{object}{tagger}\n"),
+        format!("{object}tag v1\n{tagger}more x\n\n"),
+        format!("{object}tag v1\nmore x\n\n"),
+        format!("object {tip}\ntag v1\n{tagger}\n"),
+        format!("object {tip}\ntype x\ntag v1\n{tagger}\n"),
+        format!("object {tip}\ntype commi\ntag v1\n{tagger}\n"),
+        format!("type commit\ntag v1\n{tagger}\n"),
+        format!("object {tip}x\ntype commit\ntag v1\n{tagger}\n"),
+        format!("{object}tag v1\0\n{tagger}\n"),
+        format!("{object}tag v1\n{tagger}\nN\0L"),
+    ] {
+        cases.push(tag(text));
+    }
+    cases
+}
+
+/// Contents of a `.gitmodules`.
+fn modules() -> Vec<Vec<u8>> {
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    for name in ["a", "", "..", "a/..", "../a", "a/../b", "a\\\\..\\\\b", "..a", "a..", "a/..b", "a.b"] {
+        files.push(format!("[submodule \"{name}\"]\n\tpath = x\n\turl = https://example.org/x\n").into_bytes());
+    }
+    for url in [
+        "https://example.org/x",
+        "http://example.org/x",
+        "-x",
+        "--upload-pack=x",
+        "./x",
+        "../x",
+        "../../x",
+        "..\\\\x",
+        "../:x",
+        "..//x",
+        ".././:x",
+        ".//x",
+        "./:x",
+        "../x%0ay",
+        "x%0Ay",
+        "git://x/%0a",
+        "git://x/",
+        "git:///../:x",
+        "https://x/%0ay",
+        "http::https://x/%0a",
+        "https::x",
+        "https:://x",
+        "https:///x",
+        "https://:80/x",
+        "ftp://x",
+        "ftps://x:21/",
+        "https://x:0/",
+        "https://x:65535/",
+        "https://x:65536/",
+        "https://x:8a/",
+        "https://x:/",
+        "https://x:000443/",
+        "https://x:080/",
+        "https://u:p@x/",
+        "https://u%0ap@x/",
+        "https://x/..",
+        "https://x/a/..",
+        "https://x/a/../..",
+        "https://x/%2e%2E/",
+        "https://x/./a",
+        "https://x?..",
+        "https://x/a?b#c",
+        "https://x/%zz",
+        "https://x/%4",
+        "https://x y/",
+        "https://[::1]/",
+        "https://[::1]:8/",
+        "https://x/a//..",
+        "https://x//../..",
+        "https://",
+        "https://?x",
+        "ssh://x/%0a",
+        "file:///%0a",
+        "user@host:%0a",
+        "/x",
+        "x",
+        "ext::sh -c x",
+        "https://x/\\n",
+        "./\\n",
+    ] {
+        files.push(format!("[submodule \"a\"]\n\turl = \"{url}\"\n").into_bytes());
+    }
+    for rest in [
+        "path = -x",
+        "path = x",
+        "path",
+        "url",
+        "update = !x",
+        "update = none",
+        "update",
+        "update = \"! x\"",
+        "URL = -x",
+    ] {
+        files.push(format!("[submodule \"a\"]\n\t{rest}\n").into_bytes());
+    }
+    for text in [
+        "",
+        "nonsense",
+        "[submodule \"a\"]\nurl = -x\n[bad",
+        "[submodule]\nurl = -x\n",
+        "[submodule.A]\nurl = -x\n",
+        "[other \"a\"]\nurl = -x\n",
+        "[submodule \"a\"]\nurl = -x\nurl = -y\npath = -z\n",
+    ] {
+        files.push(text.as_bytes().to_vec());
+    }
+    files
+}
+
+fn attributes() -> Vec<Vec<u8>> {
+    let line = |len: usize| b"a".repeat(len);
+    let two = [&b"* text\n"[..], &line(2048)].concat();
+    vec![
+        b"* text\n".to_vec(),
+        line(2047),
+        line(2048),
+        [&line(2047)[..], b"\n"].concat(),
+        two,
+        [b"\0".to_vec(), line(4000)].concat(),
+    ]
+}
+
+/// What we say of some objects, each with its severity.
+fn ours(checks: &Checks, id: &ObjectId, look: impl FnOnce(&Checks, &mut Findings)) -> Vec<(Severity, String)> {
+    let mut found = Findings::default();
+    look(checks, &mut found);
+    let said = found.iter().filter(|finding| finding.object() == id).map(|finding| {
+        let line = finding.to_string();
+        (finding.severity(), line.strip_prefix(&format!("object {id}: ")).expect("the id").to_owned())
+    });
+    said.collect()
+}
+
+/// Looks at an object, and then at the special files that it names.
+fn look_at(checks: &Checks, kind: ObjectKind, id: &ObjectId, data: &[u8], found: &mut Findings) {
+    checks.object(kind, id, data, found);
+    for (file, id) in found.special_files().collect::<Vec<_>>() {
+        let is_blob = id == blob_id(b"text");
+        let content = if is_blob { SpecialContent::Blob(b"text") } else { SpecialContent::NotABlob };
+        // Whatever else there is under such a name, nobody has it.
+        let known = known().iter().any(|(_, _, known)| *known == id);
+        checks.special_file(file, &id, if known { content } else { SpecialContent::Missing }, found);
+    }
+}
+
+/// What `git fsck` says of each object of a repository.
+fn theirs(repo: &Repo, args: &[&str]) -> BTreeMap<String, Vec<(Severity, String)>> {
+    let output = repo.try_git(["fsck", "--full", "--no-dangling", "--no-progress", "--no-reflogs"].iter().chain(args));
+    let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for line in output.stderr.lines() {
+        let (severity, rest) = match line.split_once(" in ") {
+            Some(("error", rest)) => (Severity::Error, rest),
+            Some(("warning", rest)) => (Severity::Warning, rest),
+            _ => continue,
+        };
+        let (_, rest) = rest.split_once(' ').expect("a kind");
+        let (id, text) = rest.split_once(": ").expect("an id");
+        // What it points at is another question.
+        if text == "broken links" {
+            continue;
+        }
+        said.entry(id.to_owned()).or_default().push((severity, text.to_owned()));
+    }
+    said
+}
+
+/// Stores objects as they are, sound or not.
+fn write(repo: &Repo, kind: ObjectKind, data: &[u8]) -> String {
+    let args = ["hash-object", "-t", kind.name(), "-w", "--stdin", "--literally"];
+    repo.git_with_input(args, data).text()
+}
+
+#[test]
+fn git_fsck_says_the_same_of_every_object() {
+    let repo = Repo::bare();
+    for (kind, data, _) in known() {
+        write(&repo, kind, &data);
+    }
+    let cases: Vec<_> = cases().into_iter().map(|(kind, data)| (write(&repo, kind, &data), kind, data)).collect();
+    let (mut seen, mut compared) = (BTreeSet::new(), 0);
+    let strict = theirs(&repo, &["--strict"]);
+    for (checks, theirs, is_strict) in [(Checks::new(), &strict, true), (Checks::lenient(), &theirs(&repo, &[]), false)]
+    {
+        for (id, kind, data) in &cases {
+            let object = ObjectId::from_hex(SHA1, id.as_bytes()).expect("an id");
+            let ours = ours(&checks, &object, |checks, found| look_at(checks, *kind, &object, data, found));
+            let text = format!("{} {}", kind.name(), data.escape_ascii());
+            seen.extend(ours.iter().map(|(_, line)| line.split(':').next().unwrap_or_default().to_owned()));
+            match theirs.get(id) {
+                Some(theirs) => {
+                    assert_eq!(&ours, theirs, "{text}");
+                    compared += 1;
+                }
+                // git did not get as far as to look at it, or found nothing: then its other check decides.
+                None if !is_strict => assert!(ours.is_empty() || !strict.contains_key(id), "{text}: {ours:?}"),
+                None => {
+                    let args = ["hash-object", "-t", kind.name(), "--stdin"];
+                    let output = git::run(git::command(repo.path(), args), data);
+                    let first = output.stderr.lines().find_map(|line| line.strip_prefix("error: object fails fsck: "));
+                    let mut found = Findings::default();
+                    look_at(&checks, *kind, &object, data, &mut found);
+                    let ours = found.iter().next().map(ToString::to_string);
+                    let ours = ours.as_deref().and_then(|line| line.splitn(3, ' ').nth(2));
+                    assert_eq!(ours, first, "{text}");
+                }
+            }
+        }
+    }
+    assert!(compared > 200, "git fsck spoke of {compared} objects only");
+    // Each rule was broken once: but those of special files, those that another rule stands in front of, in git as here,
+    // and the one that is ignored.
+    let never = |message: &&Message| {
+        !seen.contains(message.id())
+            && !message.id().starts_with("gitmodules")
+            && !message.id().starts_with("gitattributes")
+    };
+    let never: Vec<_> = Message::ALL.iter().filter(never).map(|message| message.id()).collect();
+    assert_eq!(never, ["missingTag", "missingType", "emptyName", "extraHeaderEntry"]);
+}
+
+#[test]
+fn git_fsck_says_the_same_of_every_special_file() {
+    let repo = Repo::bare();
+    let files =
+        [(SpecialFile::Modules, ".gitmodules", modules()), (SpecialFile::Attributes, ".gitattributes", attributes())];
+    for (file, name, contents) in files {
+        let mut cases = BTreeMap::new();
+        for content in contents {
+            let id = write(&repo, ObjectKind::Blob, &content);
+            let blob = ObjectId::from_hex(SHA1, id.as_bytes()).expect("an id");
+            write(&repo, ObjectKind::Tree, &pack::tree([(name, &blob)]));
+            cases.insert(id, content);
+        }
+        let theirs = theirs(&repo, &["--strict"]);
+        for (id, content) in &cases {
+            let blob = ObjectId::from_hex(SHA1, id.as_bytes()).expect("an id");
+            let content = SpecialContent::Blob(content);
+            let ours = ours(&Checks::new(), &blob, |checks, found| checks.special_file(file, &blob, content, found));
+            // A line feed of the client's ends git's line.
+            let end = |(severity, line): (_, String)| {
+                (severity, line.split('\u{fffd}').next().unwrap_or_default().to_owned())
+            };
+            let ours: Vec<_> = ours.into_iter().map(end).collect();
+            assert_eq!(&ours, theirs.get(id).unwrap_or(&Vec::new()), "{content:?}");
+        }
+    }
+}
+
+#[test]
+fn git_index_pack_takes_and_refuses_the_same() {
+    let repo = Repo::bare();
+    let (mut taken, mut refused) = (0, 0);
+    for (kind, data) in cases() {
+        let id = pack::object_id(SHA1, kind, &data);
+        let mut builder = PackBuilder::default();
+        let known = known();
+        for (kind, data, _) in known.iter().filter(|(_, _, known)| *known != id) {
+            builder.object(*kind, data);
+        }
+        builder.object(kind, &data);
+        let args = ["index-pack", "--strict", "--stdin"];
+        let output = git::run(git::command(repo.path(), args), &builder.finish());
+        let mut found = Findings::default();
+        look_at(&Checks::new(), kind, &id, &data, &mut found);
+        // A link to nothing is refused by git for that, and by us when a ref needs it.
+        let text = format!("{} {}: {}", kind.name(), data.escape_ascii(), output.stderr);
+        assert_eq!(output.status.success(), found.error().is_none(), "{text}");
+        if output.status.success() { taken += 1 } else { refused += 1 }
+    }
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
+}
+
+#[test]
+fn a_byte_order_mark_hides_nothing() {
+    // git's check stumbles over it and says no more than that, but a clone reads such a file.
+    let (id, data) = (blob_id(b""), b"\xef\xbb\xbf[submodule \"a\"]\nurl=-x");
+    let content = SpecialContent::Blob(data);
+    let said =
+        ours(&Checks::new(), &id, |checks, found| checks.special_file(SpecialFile::Modules, &id, content, found));
+    assert_eq!(said, [(Severity::Error, "gitmodulesUrl: disallowed submodule url: -x".to_owned())]);
+}
+
+#[test]
+fn severities_can_be_set_but_not_those_of_what_cannot_be_read() {
+    let checks = Checks::new()
+        .set(Message::HasDot, Severity::Warning)
+        .set(Message::HasDotdot, Severity::Ignore)
+        .set(Message::NulInHeader, Severity::Ignore)
+        .set(Message::BadFilemode, Severity::Error);
+    assert_eq!(checks.severity(Message::HasDot), Severity::Warning);
+    assert_eq!(checks.severity(Message::HasDotdot), Severity::Ignore);
+    assert_eq!(checks.severity(Message::NulInHeader), Severity::Error);
+    assert_eq!(checks.severity(Message::BadFilemode), Severity::Error);
+    let (_, data) = tree([("100600", "."), ("100644", "..")]);
+    let id = pack::object_id(SHA1, ObjectKind::Tree, &data);
+    let said = ours(&checks, &id, |checks, found| checks.object(ObjectKind::Tree, &id, &data, found));
+    let expected = [
+        (Severity::Warning, "hasDot: contains '.'".to_owned()),
+        (Severity::Error, "badFilemode: contains bad file modes".to_owned()),
+    ];
+    assert_eq!(said, expected);
+    let skipping = checks.skip([id]);
+    assert_eq!(ours(&skipping, &id, |checks, found| checks.object(ObjectKind::Tree, &id, &data, found)), []);
+    assert_eq!(Message::from_id("HASDOTGIT"), Some(Message::HasDotgit));
+    assert_eq!(Message::from_id("nonsense"), None);
+}

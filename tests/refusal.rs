@@ -1,0 +1,175 @@
+//! A refusal reaches the pusher as git prints it, however early it is made, and not as a broken connection.
+
+#![cfg(feature = "memory")]
+
+mod support;
+
+use std::net::SocketAddr;
+
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::limit::LimitLayer;
+use receive_pack::proto::Report;
+use receive_pack::push::{Pack, Push};
+use receive_pack::receive::ReceivePack;
+use receive_pack::serve::{self, Serve};
+use receive_pack::store::{MemoryStore, Store};
+use receive_pack::transport::DaemonRequest;
+use receive_pack::{BoxError, Error};
+use support::git::{Output, Repo};
+use support::pack;
+use support::request::{Request, pkt};
+use support::rng::Rng;
+use support::server::{heard, in_time};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tower::{Service, ServiceBuilder};
+
+/// Serves git:// on a free port for as long as the runtime lives: each connection gets a service of its own.
+async fn listen<S>(store: MemoryStore, service: impl Fn(MemoryStore) -> S + Send + 'static) -> SocketAddr
+where
+    S: Service<Push<Pack<OwnedReadHalf>>, Response = Report> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let (store, service) = (store.clone(), service(store.clone()));
+            tokio::spawn(async move {
+                let (mut read, write) = stream.into_split();
+                DaemonRequest::read(&mut read).await?;
+                Serve::new().serve(read, write, store.advertise().await?, service).await
+            });
+        }
+    });
+    address
+}
+
+/// `git push` from a thread that may wait, while the server runs on this runtime.
+async fn push(source: &std::sync::Arc<Repo>, address: SocketAddr, refs: &'static [&'static str]) -> Output {
+    let source = source.clone();
+    let push = move || source.try_push(&format!("git://{address}/x.git"), refs);
+    in_time(tokio::task::spawn_blocking(push)).await.expect("git runs")
+}
+
+/// A repository with one incompressible file of this many MiB.
+fn source_of(mib: usize) -> std::sync::Arc<Repo> {
+    let source = Repo::bare();
+    source.commit("main", &[("large.bin", &Rng::new(8).bytes(mib << 20))]);
+    source.git(["branch", "other", "main"]);
+    source.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_refused_early_is_told_why_each_time() {
+    let (source, store) = (source_of(8), MemoryStore::default());
+    let address = listen(store.clone(), |store| {
+        let layers = ServiceBuilder::new().layer(LimitLayer::new().pack_bytes(1 << 20)).layer(ChecksumLayer::new());
+        layers.service(ReceivePack::new(store))
+    });
+    let address = address.await;
+    // Once would prove little: whether unread data resets the connection is a matter of timing.
+    for _ in 0..5 {
+        let said = push(&source, address, &["main"]).await;
+        assert!(!said.status.success());
+        let refusal = said.stderr.lines().find(|line| line.contains("! [remote rejected] main -> main"));
+        assert!(refusal.is_some_and(|line| line.contains("1048576")), "git said: {}", said.stderr);
+        assert!(store.refs().is_empty() && store.object_ids().is_empty());
+    }
+}
+
+/// git reads while it sends. Others do not: if the server closed at its report, their next write would reset the
+/// connection, and take the report with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_only_when_all_is_sent_still_gets_its_report() {
+    let address = listen(MemoryStore::default(), |store| {
+        let layers = ServiceBuilder::new().layer(LimitLayer::new().objects(1)).layer(ChecksumLayer::new());
+        layers.service(ReceivePack::new(store))
+    });
+    let mut stream = TcpStream::connect(address.await).await.expect("the server listens");
+    let head = Request::new().create("refs/heads/main", "1".repeat(40)).head();
+    let request = [&pkt(b"git-receive-pack /x.git\0host=localhost\0")[..], &head, &pack::header(2, 2)].concat();
+    stream.write_all(&request).await.expect("the server reads");
+    // More than the sockets of both sides hold.
+    let rest = vec![0; 1 << 20];
+    for mib in 0..64 {
+        stream
+            .write_all(&rest)
+            .await
+            .unwrap_or_else(|error| panic!("the server stopped reading at {mib} MiB: {error}"));
+    }
+    stream.shutdown().await.expect("our side closes");
+    let mut said = Vec::new();
+    in_time(stream.read_to_end(&mut said)).await.expect("the report arrives");
+    let (_, reply) = heard(&said);
+    assert!(reply.refs[0].1.as_ref().is_err_and(|reason| reason.contains("2 objects")), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_refuses_one_ref_and_lets_the_other_through() {
+    let (source, store) = (source_of(1), MemoryStore::default());
+    let address = listen(store.clone(), |store| {
+        let policy = |mut push: Push<Pack<OwnedReadHalf>>| {
+            let is_main = |name: &[u8]| name == b"refs/heads/main";
+            push.request_mut().refuse_where(|command| is_main(&command.name).then_some("main is frozen"));
+            push
+        };
+        let layers = ServiceBuilder::new().map_request(policy).layer(ChecksumLayer::new());
+        layers.service(ReceivePack::new(store))
+    });
+    let said = push(&source, address.await, &["main", "other"]).await;
+    assert!(said.stderr.contains("! [remote rejected] main -> main (main is frozen)"), "git said: {}", said.stderr);
+    assert!(said.stderr.contains("* [new branch]      other -> other"), "git said: {}", said.stderr);
+    let names: Vec<_> = store.refs().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["refs/heads/other"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_atomic_push_with_one_refused_ref_lands_not_at_all() {
+    let (source, store) = (source_of(1), MemoryStore::default());
+    let address = listen(store.clone(), |store| {
+        let policy = |mut push: Push<Pack<OwnedReadHalf>>| {
+            push.request_mut().refuse(0, "main is frozen");
+            push
+        };
+        let layers = ServiceBuilder::new().map_request(policy).layer(ChecksumLayer::new());
+        layers.service(ReceivePack::new(store))
+    });
+    let said = push(&source, address.await, &["--atomic", "main", "other"]).await;
+    assert!(said.stderr.contains("(main is frozen)"), "git said: {}", said.stderr);
+    assert!(said.stderr.contains("(atomic push failure)"), "git said: {}", said.stderr);
+    assert!(store.refs().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_own_trouble_is_told_without_its_details() {
+    let source = source_of(8);
+    let address = listen(MemoryStore::default(), |_| {
+        tower::service_fn(|push: Push<Pack<OwnedReadHalf>>| async move {
+            drop(push);
+            Err::<Report, _>(Error::store("the disk of rack 7 is full", "ENOSPC"))
+        })
+    });
+    let said = push(&source, address.await, &["main"]).await;
+    assert!(said.stderr.contains("remote unpack failed: internal error"), "git said: {}", said.stderr);
+    assert!(said.stderr.contains("[remote rejected] main -> main"), "git said: {}", said.stderr);
+    assert!(!said.stderr.contains("rack 7"), "git said: {}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_turned_away_at_the_door_reads_the_reason() {
+    let source = source_of(1);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await?;
+        let (mut read, write) = stream.into_split();
+        DaemonRequest::read(&mut read).await?;
+        serve::refuse(write, "this repository is archived").await
+    });
+    let said = push(&source, address, &["main"]).await;
+    assert!(said.stderr.contains("fatal: remote error: this repository is archived"), "git said: {}", said.stderr);
+}
