@@ -80,9 +80,10 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
         body: impl Stream<Item = Result<PackFrame, Error>> + Send,
     ) -> Result<Report, Error> {
         let progress = extensions.get::<Progress>().cloned().unwrap_or_default();
+        let meter = Meter::new(&progress, "Receiving objects");
         let mut quarantine = self.store.quarantine(&request, progress.clone()).await?;
         let judged = async {
-            let complete = fill(&mut quarantine, body, Meter::new(&progress, "Receiving objects")).await?;
+            let complete = fill(&mut quarantine, body, meter).await?;
             quarantine.seal(&mut request, &complete).await?;
             request.settle_atomic();
             if !request.is_refused() {

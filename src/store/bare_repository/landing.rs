@@ -71,7 +71,6 @@ impl Landing {
     /// Lands a sealed push; says what became of each ref. Blocks.
     pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
         self.judge_current_branch(&mut request)?;
-        self.judge_hidden(&mut request);
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
@@ -152,7 +151,8 @@ impl Landing {
         Ok(())
     }
 
-    fn judge_hidden(&self, request: &mut UpdateRequest) {
+    /// Refuses to move what the pusher is not shown.
+    pub(super) fn judge_hidden(&self, request: &mut UpdateRequest) {
         request.refuse_where(|command| match self.store.hidden.hides(&command.name) {
             true if command.is_delete() => Some("deny deleting a hidden ref"),
             true => Some("deny updating a hidden ref"),

@@ -154,6 +154,7 @@ impl Quarantine for BareQuarantine {
                     _ => None,
                 };
                 landing.check_connectivity(&mut judged, sealed.as_ref())?;
+                landing.judge_hidden(&mut judged);
                 Ok((sealed.map(Arc::new), judged))
             })
             .await?;

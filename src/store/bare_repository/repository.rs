@@ -62,9 +62,9 @@ impl Repository {
             lock_timeout: timeout("core.filesreflocktimeout", 100),
             packed_timeout: timeout("core.packedrefstimeout", 1000),
         };
+        let hidden = HiddenRefs::new(config.all(&["receive.hiderefs", "transfer.hiderefs"]));
         let fs = Fs::new(shared);
         let refs = Refs::new(git_dir.clone(), format, fs.clone(), options);
-        let hidden = HiddenRefs::new(config.all(&["receive.hiderefs", "transfer.hiderefs"]));
         Ok(Self { git_dir, format, bare, refs, hidden, fs })
     }
 
@@ -123,8 +123,8 @@ impl Repository {
     }
 
     /// The refs that its own configuration hides from those who push.
-    pub(crate) fn hidden_refs(&self) -> HiddenRefs {
-        self.hidden.clone()
+    pub(crate) fn hidden_refs(&self) -> &HiddenRefs {
+        &self.hidden
     }
 
     /// Its objects; those larger than `max_object` bytes are not read.

@@ -87,7 +87,7 @@ impl BareRepository {
             deny_delete_current: true,
             limits: PackLimits::default(),
         };
-        let hidden = Arc::new(repository.hidden_refs());
+        let hidden = Arc::new(repository.hidden_refs().clone());
         let examine = Examine::default();
         Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine, hidden })
     }
