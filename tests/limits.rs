@@ -13,6 +13,7 @@ const ONE: &str = "1111111111111111111111111111111111111111";
 /// The error of a request under these limits, `None` if there is none.
 fn error(change: impl FnOnce(&mut Limits), payload: Payload, bytes: &[u8]) -> Option<(ErrorKind, String)> {
     let mut config = Config::default();
+    config.advertised = config.advertised.with("push-options");
     change(&mut config.limits);
     config.payload = payload;
     let (mut receive, mut bytes) = (Receive::new(config), BytesMut::from(bytes));

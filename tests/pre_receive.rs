@@ -48,8 +48,6 @@ impl Thin {
         let tree = pack::object_id(SHA1, ObjectKind::Tree, &tree);
         let commit = pack::commit(&tree, &[old]);
         pack.object(ObjectKind::Commit, &commit);
-        // Twice, as git allows it.
-        pack.object(ObjectKind::Commit, &commit);
         let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
         Self { repo, old, blob, tree, tip, pack }
     }

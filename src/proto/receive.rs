@@ -156,7 +156,7 @@ impl Receive {
     #[inline]
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, Error> {
         // Nearly every frame is an object, and nothing else is to be done about it.
-        if let State::Objects(pack) = &mut self.state {
+        if let (true, State::Objects(pack)) = (self.pending.is_empty(), &mut self.state) {
             return match pack.decode(src) {
                 Ok(Some(PackFrame::Object(object))) => Ok(Some(Frame::PackObject(object))),
                 Ok(None) => Ok(None),
