@@ -38,7 +38,9 @@ struct Args {
 struct Secrets;
 
 /// What a secret begins with, the bytes that follow, how many of them, and what it is.
-const LOOKS: [(&[u8], fn(&u8) -> bool, usize, &str); 3] = [
+type Look = (&'static [u8], fn(&u8) -> bool, usize, &'static str);
+
+const LOOKS: [Look; 3] = [
     (b"AKIA", |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit(), 16, "an AWS access key"),
     (b"ghp_", u8::is_ascii_alphanumeric, 36, "a GitHub token"),
     (b"-----BEGIN OPENSSH PRIVATE KEY-----", |_| true, 1, "a private key"),

@@ -1,3 +1,5 @@
+//! A server for one repository, over `git://`.
+
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
 use receive_pack::receive::ReceivePack;

@@ -83,7 +83,7 @@ fn write(out: &mut impl Write, commits: u64) -> io::Result<()> {
         }
         let time = 1_500_000_000 + commit * 60;
         write!(out, "commit refs/heads/main\ncommitter A Tester <tester@example.org> {time} +0000\n")?;
-        write!(out, "data {}\n", message.len())?;
+        writeln!(out, "data {}", message.len())?;
         out.write_all(&message)?;
         for &file in files {
             let (dir, mark) = (file % DIRS, mark(commit as u64, file));

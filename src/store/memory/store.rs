@@ -96,7 +96,7 @@ impl MemoryStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::LimitExceeded`] if it is larger than 1 GiB.
+    /// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) if it is larger than 1 GiB.
     pub fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         self.read(id, MAX_OBJECT)
     }
