@@ -73,6 +73,7 @@ impl Config {
     }
 
     /// All values of some variables that make one list together, in the order of the file.
+    #[cfg(feature = "bare-repository")]
     pub(crate) fn all<'a>(&'a self, keys: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
         let is_meant = |name: &[u8]| keys.iter().any(|key| key.as_bytes() == name);
         self.variables.iter().filter(move |(name, _)| is_meant(name)).filter_map(|(_, value)| value.as_deref())

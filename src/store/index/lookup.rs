@@ -98,6 +98,7 @@ impl Index {
     }
 
     /// The first id that the pack holds more than once, if there is one.
+    #[cfg(any(feature = "bare-repository", test))]
     pub(crate) fn duplicate(&self) -> Option<ObjectId> {
         let mut last = NONE;
         let twice = self.order.iter().find(|&&entry| {

@@ -30,6 +30,7 @@
 
 mod content;
 mod delta;
+#[cfg(any(feature = "bare-repository", test))]
 mod files;
 mod groups;
 mod lookup;

@@ -56,6 +56,7 @@ impl<P: ReadAt> ObjectReader<'_, P> {
     /// # Errors
     ///
     /// As for [`read`](Self::read).
+    #[cfg(any(feature = "bare-repository", test))]
     pub(crate) fn deltas(&mut self, id: &ObjectId) -> Result<Option<usize>, Error> {
         let Some(entry) = self.index.entry_of(id) else { return Ok(None) };
         Ok(Some(self.chain(entry)?.len().saturating_sub(1)))
