@@ -1,5 +1,5 @@
 use super::options::Hashing;
-use super::table::{NONE, Table};
+use super::table::Table;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 
 /// What a pack holds: its entries, in the order of the pack and in the order of their ids.
@@ -100,10 +100,10 @@ impl Index {
     /// The first id that the pack holds more than once, if there is one.
     #[cfg(any(feature = "bare-repository", test))]
     pub(crate) fn duplicate(&self) -> Option<ObjectId> {
-        let mut last = NONE;
+        let mut last = super::table::NONE;
         let twice = self.order.iter().find(|&&entry| {
             let before = std::mem::replace(&mut last, entry);
-            before != NONE && self.table.id_bytes(before) == self.table.id_bytes(entry)
+            before != super::table::NONE && self.table.id_bytes(before) == self.table.id_bytes(entry)
         });
         twice.map(|&entry| self.table.id(entry))
     }
