@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use receive_pack::proto::ObjectId;
-
 use crate::source;
 use crate::support::fast_import::Shape;
 use crate::support::git::Repo;
@@ -142,18 +140,7 @@ pub fn shapes() -> Vec<Pack> {
         }
         pack
     });
-    let duplicates = written("50 equal bases, 2,000 deltas", || {
-        let (mut pack, _) = begin();
-        for _ in 1..50 {
-            pack.blob(&base);
-        }
-        let id: ObjectId = blob_id(&base);
-        for _ in 0..2000 {
-            pack.ref_delta(&id, &edit(LEN));
-        }
-        pack
-    });
-    vec![chain, star, comb, tree, duplicates]
+    vec![chain, star, comb, tree]
 }
 
 /// A pack that is made once.
