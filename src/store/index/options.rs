@@ -134,3 +134,17 @@ impl Hashing {
 pub(super) fn finish(hasher: Hasher) -> Result<ObjectId, Error> {
     hasher.finish().map_err(|collision| Error::new(ErrorKind::Collision, collision.to_string()))
 }
+
+#[cfg(all(test, feature = "collision-detection"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_computed_with_collision_detection_unless_told_otherwise() {
+        let mut options = IndexOptions::new(ObjectFormat::Sha1);
+        let hasher = |options: &IndexOptions| format!("{:?}", options.hashing().object(ObjectKind::Blob, 1));
+        assert_eq!(hasher(&options), "Hasher(SHA-1 with collision detection)");
+        options.detect_collisions = false;
+        assert_eq!(hasher(&options), "Hasher(SHA-1)");
+    }
+}
