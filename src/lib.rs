@@ -48,6 +48,7 @@
 //! | [`proto`] | the protocol without I/O: bytes to frames and back, for those with their own loop |
 //! | [`codec`] | `proto` as a tokio-util `Decoder` and `Encoder` |
 //! | [`push`] | one push as a request: `Push<B>`, a known head and a streaming body |
+//! | [`certificate`] | signed pushes: nonces, and the layer that has signatures verified |
 //! | [`checksum`] | the layer that verifies a pack, and finds the end of an opaque one |
 //! | [`limit`] | the layer that bounds what a push brings |
 //! | [`fsck`] | the rules that objects must keep, without I/O |
