@@ -17,6 +17,40 @@ use support::pack::{self, PackBuilder};
 use support::request::{Advertised, Reply, Request, pkt};
 use support::server::{Daemon, example};
 
+/// Runs each test in every object format that there is.
+macro_rules! in_each_format {
+    ($($name:ident)*) => {
+        mod sha1 { $(#[test] fn $name() { super::$name("sha1"); })* }
+        #[cfg(feature = "sha256")]
+        mod sha256 { $(#[test] fn $name() { super::$name("sha256"); })* }
+    };
+}
+
+in_each_format! {
+    a_first_push_makes_the_repository
+    a_clone_of_what_was_pushed_is_the_source
+    a_second_push_brings_what_is_new
+    a_push_of_nothing_new_says_so
+    a_push_of_deletions_needs_no_pack
+    a_new_branch_at_a_known_commit_sends_an_empty_pack
+    a_forced_push_moves_a_branch_back
+    an_atomic_push_lands_wholly
+    a_push_goes_through_a_pipe
+    deletions_are_carried_out_on_a_connection_that_stays_open
+    nothing_to_push_ends_a_connection_that_stays_open
+    a_pack_is_taken_on_a_connection_that_stays_open
+    a_stale_old_id_refuses_its_ref_and_no_other
+    an_atomic_push_with_one_stale_old_id_changes_nothing
+    a_push_that_lacks_objects_is_refused_and_leaves_nothing
+    git_shows_why_a_push_was_refused
+    what_is_not_below_the_root_is_not_there
+    git_http_backend_can_use_it
+}
+
+fn object_format(name: &str) -> ObjectFormat {
+    ObjectFormat::from_name(name.as_bytes()).expect("an object format")
+}
+
 /// A client that writes by hand and never closes its side.
 struct Client(TcpStream);
 
@@ -41,65 +75,58 @@ impl Client {
 }
 
 /// A source, and a daemon that it was pushed to.
-fn pushed() -> (Repo, Daemon, String, Repo) {
-    let (source, daemon) = (Shape::SMALL.repository().borrow(), Daemon::start());
+fn pushed(format: &str) -> (Repo, Daemon, String, Repo) {
+    let (source, daemon) = (Shape::SMALL.repository_in(format).borrow(), Daemon::start_with(format));
     let (url, target) = (daemon.url("demo.git"), daemon.repository("demo.git"));
     source.push(&url, &["--mirror", "-q"]);
     (source, daemon, url, target)
 }
 
-#[test]
-fn a_first_push_makes_the_repository() {
-    let (source, _daemon, _, target) = pushed();
+fn a_first_push_makes_the_repository(format: &str) {
+    let (source, _daemon, _, target) = pushed(format);
     assert_same_repository(&source, &target);
     assert_eq!(target.git(["rev-parse", "--is-bare-repository"]).text(), "true");
 }
 
-#[test]
-fn a_clone_of_what_was_pushed_is_the_source() {
-    let (source, _daemon, _, target) = pushed();
+fn a_clone_of_what_was_pushed_is_the_source(format: &str) {
+    let (source, _daemon, _, target) = pushed(format);
     let clone = target.borrow();
     assert_eq!(clone.refs(), source.refs());
     let log = |repo: &Repo| repo.git(["log", "--format=%H %s", "main"]).text();
     assert_eq!(log(&clone), log(&source));
 }
 
-#[test]
-fn a_second_push_brings_what_is_new() {
-    let (source, _daemon, url, target) = pushed();
+fn a_second_push_brings_what_is_new(format: &str) {
+    let (source, _daemon, url, target) = pushed(format);
     source.commit("main", &[("new.txt", b"new\n"), ("d001/text1.c", b"int main;\n")]);
     source.push(&url, &["main", "-q"]);
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn a_push_of_nothing_new_says_so() {
-    let (source, _daemon, url, target) = pushed();
+fn a_push_of_nothing_new_says_so(format: &str) {
+    let (source, _daemon, url, target) = pushed(format);
     let said = source.push(&url, &["main"]);
     assert!(said.stderr.contains("Everything up-to-date"), "{}", said.stderr);
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn a_push_of_deletions_needs_no_pack() {
-    let (source, _daemon, url, target) = pushed();
+fn a_push_of_deletions_needs_no_pack(format: &str) {
+    let (source, _daemon, url, target) = pushed(format);
     source.git(["tag", "-d", "v1", "v2"]);
     source.git(["branch", "-q", "-D", "next"]);
     source.push(&url, &["-q", "--delete", "v1", "v2", "next"]);
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn a_new_branch_at_a_known_commit_sends_an_empty_pack() {
-    let (source, _daemon, url, target) = pushed();
+fn a_new_branch_at_a_known_commit_sends_an_empty_pack(format: &str) {
+    let (source, _daemon, url, target) = pushed(format);
     source.git(["branch", "-q", "release", "main~7"]);
     source.push(&url, &["-q", "release"]);
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn a_forced_push_moves_a_branch_back() {
-    let (source, _daemon, url, target) = pushed();
+fn a_forced_push_moves_a_branch_back(format: &str) {
+    let (source, _daemon, url, target) = pushed(format);
     source.git(["update-ref", "refs/heads/main", "main~3"]);
     source.commit("main", &[("other.txt", b"another history\n")]);
     source.push(&url, &["-q", "--force", "main"]);
@@ -108,18 +135,16 @@ fn a_forced_push_moves_a_branch_back() {
     target.assert_no_leftovers();
 }
 
-#[test]
-fn an_atomic_push_lands_wholly() {
-    let (source, _daemon, url, target) = pushed();
+fn an_atomic_push_lands_wholly(format: &str) {
+    let (source, _daemon, url, target) = pushed(format);
     source.commit("main", &[("a.txt", b"a\n")]);
     source.commit("next", &[("b.txt", b"b\n")]);
     source.push(&url, &["-q", "--atomic", "main", "next"]);
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn a_push_goes_through_a_pipe() {
-    let (source, target) = (Shape::SMALL.repository().borrow(), Repo::bare());
+fn a_push_goes_through_a_pipe(format: &str) {
+    let (source, target) = (Shape::SMALL.repository_in(format).borrow(), Repo::bare_in(format));
     let program = format!("--receive-pack={}", example("receive_pack").display());
     let url = target.path().to_str().expect("a path of text");
     source.push(url, &["-q", "--mirror", &program]);
@@ -130,10 +155,9 @@ fn a_push_goes_through_a_pipe() {
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn deletions_are_carried_out_on_a_connection_that_stays_open() {
-    let (source, daemon, _, target) = pushed();
-    let request = Request::new().delete("refs/tags/v1", source.rev("refs/tags/v1"));
+fn deletions_are_carried_out_on_a_connection_that_stays_open(format: &str) {
+    let (source, daemon, _, target) = pushed(format);
+    let request = Request::new_in(format).delete("refs/tags/v1", source.rev("refs/tags/v1"));
     let (advertised, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
     assert_eq!(advertised.refs, source.refs());
     Reply::side_band(&said).assert_ok();
@@ -141,33 +165,30 @@ fn deletions_are_carried_out_on_a_connection_that_stays_open() {
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn nothing_to_push_ends_a_connection_that_stays_open() {
-    let (source, daemon, _, target) = pushed();
+fn nothing_to_push_ends_a_connection_that_stays_open(format: &str) {
+    let (source, daemon, _, target) = pushed(format);
     let (advertised, said) = Client::connect(&daemon, "demo.git").send(b"0000");
     assert_eq!(advertised.refs, source.refs());
     assert!(said.is_empty(), "there is nothing to say: {:?}", String::from_utf8_lossy(&said));
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn a_pack_is_taken_on_a_connection_that_stays_open() {
-    let (source, daemon, _, target) = pushed();
-    let pack = PackBuilder::default().finish();
-    let request = Request::new().create("refs/heads/again", source.rev("main")).pack(pack);
+fn a_pack_is_taken_on_a_connection_that_stays_open(format: &str) {
+    let (source, daemon, _, target) = pushed(format);
+    let pack = PackBuilder::new(object_format(format)).finish();
+    let request = Request::new_in(format).create("refs/heads/again", source.rev("main")).pack(pack);
     let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
     Reply::side_band(&said).assert_ok();
     assert_eq!(target.rev("again"), source.rev("main"));
 }
 
-#[test]
-fn a_stale_old_id_refuses_its_ref_and_no_other() {
-    let (source, daemon, _, target) = pushed();
+fn a_stale_old_id_refuses_its_ref_and_no_other(format: &str) {
+    let (source, daemon, _, target) = pushed(format);
     let (main, older) = (source.rev("main"), source.rev("main~1"));
-    let request = Request::new()
+    let request = Request::new_in(format)
         .update("refs/heads/main", &older, &main)
         .create("refs/heads/beside", &main)
-        .pack(PackBuilder::default().finish());
+        .pack(PackBuilder::new(object_format(format)).finish());
     let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
     let reply = Reply::side_band(&said);
     assert_eq!(reply.unpack, "ok");
@@ -176,30 +197,28 @@ fn a_stale_old_id_refuses_its_ref_and_no_other() {
     target.assert_no_leftovers();
 }
 
-#[test]
-fn an_atomic_push_with_one_stale_old_id_changes_nothing() {
-    let (source, daemon, _, target) = pushed();
+fn an_atomic_push_with_one_stale_old_id_changes_nothing(format: &str) {
+    let (source, daemon, _, target) = pushed(format);
     let (main, older) = (source.rev("main"), source.rev("main~1"));
-    let request = Request::new()
+    let request = Request::new_in(format)
         .capability("atomic")
         .create("refs/heads/beside", &main)
         .update("refs/heads/main", &older, &main)
-        .pack(PackBuilder::default().finish());
+        .pack(PackBuilder::new(object_format(format)).finish());
     let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
     let reply = Reply::side_band(&said);
     assert!(reply.refs.iter().all(|(_, result)| result.is_err()), "{reply:?}");
     assert_same_repository(&source, &target);
 }
 
-#[test]
-fn a_push_that_lacks_objects_is_refused_and_leaves_nothing() {
-    let (_, daemon, _, target) = pushed();
+fn a_push_that_lacks_objects_is_refused_and_leaves_nothing(format: &str) {
+    let (_, daemon, _, target) = pushed(format);
     let before = target.stored();
-    let lost = pack::commit(&pack::blob_id(b"a tree that nobody has"), &[]);
-    let mut builder = PackBuilder::default();
+    let lost = pack::commit(&pack::object_id(object_format(format), ObjectKind::Blob, b"a tree that nobody has"), &[]);
+    let mut builder = PackBuilder::new(object_format(format));
     builder.object(ObjectKind::Commit, &lost);
-    let id = pack::object_id(ObjectFormat::Sha1, ObjectKind::Commit, &lost);
-    let request = Request::new().create("refs/heads/lost", id).pack(builder.finish());
+    let id = pack::object_id(object_format(format), ObjectKind::Commit, &lost);
+    let request = Request::new_in(format).create("refs/heads/lost", id).pack(builder.finish());
     let (_, said) = Client::connect(&daemon, "demo.git").send(&request.bytes());
     let reply = Reply::side_band(&said);
     assert!(reply.refs[0].1.is_err(), "{reply:?}");
@@ -207,9 +226,8 @@ fn a_push_that_lacks_objects_is_refused_and_leaves_nothing() {
     target.assert_no_leftovers();
 }
 
-#[test]
-fn git_shows_why_a_push_was_refused() {
-    let (source, _daemon, url, _) = pushed();
+fn git_shows_why_a_push_was_refused(format: &str) {
+    let (source, _daemon, url, _) = pushed(format);
     // HEAD of the target names main.
     let said = source.try_push(&url, &["--delete", "main"]);
     assert!(!said.status.success());
@@ -218,9 +236,8 @@ fn git_shows_why_a_push_was_refused() {
     assert!(line.contains("main") && line.contains("deletion of the current branch prohibited"), "{line}");
 }
 
-#[test]
-fn what_is_not_below_the_root_is_not_there() {
-    let (source, daemon) = (Shape::SMALL.repository().borrow(), Daemon::start());
+fn what_is_not_below_the_root_is_not_there(format: &str) {
+    let (source, daemon) = (Shape::SMALL.repository_in(format).borrow(), Daemon::start_with(format));
     for name in ["../demo.git", "a/../../demo.git"] {
         let said = source.try_push(&daemon.url(name), &["main"]);
         assert!(said.stderr.contains("remote error: access denied or repository not exported"), "{}", said.stderr);
@@ -251,9 +268,8 @@ fn http_backend(target: &Repo, variables: &[(&str, &str)], body: &[u8]) -> Vec<u
     answer[end + 4..].to_vec()
 }
 
-#[test]
-fn git_http_backend_can_use_it() {
-    let (source, target) = (Shape::SMALL.repository(), Repo::bare());
+fn git_http_backend_can_use_it(format: &str) {
+    let (source, target) = (Shape::SMALL.repository_in(format), Repo::bare_in(format));
     let get = [("REQUEST_METHOD", "GET"), ("PATH_INFO", "/info/refs"), ("QUERY_STRING", "service=git-receive-pack")];
     let said = http_backend(&target, &get, b"");
     let mut advertisement = said.strip_prefix(b"001f# service=git-receive-pack\n0000").expect("the line of smart HTTP");
@@ -261,7 +277,8 @@ fn git_http_backend_can_use_it() {
     assert!(advertisement.is_empty());
 
     let pack = source.git_with_input(["pack-objects", "--all", "--stdout", "-q"], b"").stdout;
-    let request = source.refs().into_iter().fold(Request::new(), |request, (name, id)| request.create(&name, id));
+    let request =
+        source.refs().into_iter().fold(Request::new_in(format), |request, (name, id)| request.create(&name, id));
     let body = request.pack(pack).bytes();
     let len = body.len().to_string();
     let post = |len| {

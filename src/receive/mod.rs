@@ -24,6 +24,7 @@
 //! # Cancel safety
 //!
 //! A dropped response future rolls the push back.
+#![doc = include_str!("git.md")]
 
 mod pre_receive;
 mod received;

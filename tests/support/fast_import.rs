@@ -51,28 +51,34 @@ impl Shape {
     /// Do not write to it: [`Repo::borrow`] gives one that may be changed.
     #[track_caller]
     pub fn repository(&self) -> Repo {
+        self.repository_in("sha1")
+    }
+
+    /// The same history in an object format of git's.
+    #[track_caller]
+    pub fn repository_in(&self, object_format: &str) -> Repo {
         let Self { seed, commits, tags, dirs, binary } = self;
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let name = format!("history-{GENERATOR}-{seed}-{commits}-{tags}-{dirs}-{binary}");
+        let name = format!("history-{GENERATOR}-{object_format}-{seed}-{commits}-{tags}-{dirs}-{binary}");
         let path = cache.join(format!("{name}.git"));
         // Tests run in processes of their own: one of them makes it, the others wait for that.
         let lock = File::create(cache.join(format!("{name}.lock"))).expect("a lock file");
         lock.lock().expect("the lock");
         if !path.is_dir() {
-            self.make(&path).unwrap_or_else(|error| panic!("{name} cannot be made: {error}"));
+            self.make(&path, object_format).unwrap_or_else(|error| panic!("{name} cannot be made: {error}"));
         }
         Repo::at(path)
     }
 
     /// Makes the repository under another name and moves it into place when it is whole.
-    fn make(&self, path: &PathBuf) -> io::Result<()> {
+    fn make(&self, path: &PathBuf, object_format: &str) -> io::Result<()> {
         let unfinished = path.with_extension("unfinished");
         if unfinished.exists() {
             fs::remove_dir_all(&unfinished)?;
         }
         fs::create_dir(&unfinished)?;
         let repo = Repo::at(&unfinished);
-        repo.git(["init", "-q", "--bare"]);
+        repo.git(["init", "-q", "--bare", &format!("--object-format={object_format}")]);
         let mut import = command(&unfinished, ["fast-import", "--quiet", "--done", "--depth=50"]);
         let mut import = import.stdin(Stdio::piped()).spawn()?;
         let mut out = BufWriter::with_capacity(1 << 20, import.stdin.take().expect("stdin is piped"));

@@ -99,6 +99,11 @@ impl Repo {
         Self::init(&["--bare"])
     }
 
+    /// A new bare repository of an object format of git's.
+    pub fn bare_in(object_format: &str) -> Self {
+        Self::init(&["--bare", &format!("--object-format={object_format}")])
+    }
+
     /// A new repository with a work tree and SHA-1 ids.
     pub fn work() -> Self {
         Self::init(&[])

@@ -36,6 +36,11 @@ impl Request {
         Self { capabilities: CAPABILITIES.to_owned(), ..Self::default() }
     }
 
+    /// The same for a repository of another object format.
+    pub fn new_in(object_format: &str) -> Self {
+        Self::new().capabilities(&CAPABILITIES.replace("sha1", object_format))
+    }
+
     /// Other capabilities; the leading space that git sends is up to the caller.
     pub fn capabilities(mut self, capabilities: &str) -> Self {
         self.capabilities = capabilities.to_owned();
