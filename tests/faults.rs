@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use receive_pack::ErrorKind;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::receive::ReceivePack;
@@ -173,15 +173,17 @@ fn a_forge_that_is_told_to_stop_finishes_what_runs() {
     assert_eq!(target.rev("last"), source.rev("main"));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_client_that_never_reads_is_given_up() {
     let store = MemoryStore::default();
     let advertisement = store.advertise().await.expect("an advertisement");
     // It takes the first bytes of the advertisement, or all of that and a little of the report.
-    for left in [10, 400] {
+    let mut bytes = BytesMut::new();
+    advertisement.encode(&mut bytes).expect("it fits");
+    for left in [10, bytes.len() + 10] {
         let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
         let read = Script::of(doomed().bytes()).stays_open();
-        let serve = Serve::new().write_timeout(Duration::from_secs(30));
+        let serve = Serve::new().write_timeout(Duration::from_secs(1));
         let served = in_time(serve.serve(read, NeverReads { left }, advertisement.clone(), service)).await;
         assert_eq!(served.expect_err("nobody reads").kind(), ErrorKind::TimedOut);
     }

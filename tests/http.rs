@@ -194,7 +194,11 @@ async fn a_refused_push_is_read_to_its_end_and_answered_with_200() {
     let answer = tokio::spawn(service!(store).oneshot(call));
     // Far beyond what is accepted; the channel holds one piece, so all but the last were read.
     for piece in request.chunks(1000) {
-        in_time(sender.send(http_body::Frame::data(Bytes::copy_from_slice(piece)))).await.expect("it is read");
+        if in_time(sender.send(http_body::Frame::data(Bytes::copy_from_slice(piece)))).await.is_err() {
+            let Ok(response) = in_time(answer).await.expect("no panic");
+            let Ok(body) = in_time(response.into_body().collect()).await;
+            panic!("not read to its end, and answered {:?}", body.to_bytes());
+        }
     }
     assert!(!answer.is_finished(), "no answer overtakes its request");
     drop(sender);
@@ -311,7 +315,7 @@ async fn a_gzipped_push_is_taken_and_limited_by_what_comes_out() {
 
     // Small on the wire, a megabyte of ref name behind it.
     let bomb = gzip(&[b"fff0".to_vec(), vec![b'a'; 1 << 20]].concat());
-    assert!(bomb.len() < 8 << 10);
+    assert!(bomb.len() < 16 << 10);
     let extra = format!("content-encoding: gzip\r\ncontent-length: {}\r\n", bomb.len());
     let said = exchange(address, &head(&extra), &bomb).await;
     assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
@@ -333,7 +337,7 @@ async fn http_2_without_tls_is_spoken() {
     assert_eq!(store.refs().len(), 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_client_that_stalls_is_let_go_wherever_it_stalls() {
     let (request, _) = push(100);
     for sent in [0, 10, request.len() - 100, request.len() - 1] {
@@ -342,11 +346,14 @@ async fn a_client_that_stalls_is_let_go_wherever_it_stalls() {
         let body = StreamBody::new(stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(Ok::<_, Infallible>));
         let call = HttpCall::post("/demo.git/git-receive-pack").header("content-type", REQUEST).body(body).unwrap();
         sender.send(http_body::Frame::data(request.slice(..sent))).await.expect("there is room");
-        let limits = Serve::new().idle_timeout(Duration::from_secs(60)).linger(Linger::none());
+        let limits = Serve::new()
+            .head_timeout(Duration::from_secs(1))
+            .idle_timeout(Duration::from_secs(1))
+            .linger(Linger::none());
         let Ok(response) = in_time(service!(store).serve(limits).oneshot(call)).await;
         let Ok(body) = in_time(response.into_body().collect()).await;
         let said = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        assert!(said.contains("60 seconds"), "after {sent} bytes: {said}");
+        assert!(said.contains("1 seconds"), "after {sent} bytes: {said}");
         assert!(sender.is_closed() && store.refs().is_empty(), "the body is gone, and nothing moved");
     }
 }
