@@ -62,7 +62,9 @@ impl Client {
         match self {
             Self::Git => {
                 let dir = source.path().to_str().expect("a path of text");
-                program.extend(["git", "-C", dir, "push", if thin { "--thin" } else { "--no-thin" }].map(Into::into));
+                // Random bytes have no deltas, and looking for some would be most of the time.
+                program.extend(["git", "-C", dir, "-c", "core.bigFileThreshold=1m", "push"].map(Into::into));
+                program.push(if thin { "--thin" } else { "--no-thin" }.into());
                 if !url.contains("://") {
                     let example = super::server::example("receive_pack");
                     program.push(format!("--receive-pack={}", example.display()).into());

@@ -124,14 +124,15 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
     /// The service is done. If it keeps the body somewhere else it keeps the request, too; it is not waited for without
     /// end.
     fn give_up_on_the_service(&mut self) {
-        if let RequestSide::InUse(reclaim) = std::mem::replace(&mut self.request, RequestSide::Ended) {
-            let linger = self.linger;
-            self.request = RequestSide::Draining(Box::pin(async move {
+        let linger = self.linger;
+        self.request = match std::mem::replace(&mut self.request, RequestSide::Ended) {
+            RequestSide::InUse(reclaim) => RequestSide::Draining(Box::pin(async move {
                 if let Ok(Some(framed)) = timeout(linger.idle, reclaim).await {
                     linger.discard(framed.into_inner()).await;
                 }
-            }));
-        }
+            })),
+            other => other,
+        };
     }
 }
 
