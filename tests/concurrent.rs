@@ -20,8 +20,8 @@ use support::server::Daemon;
 
 const REFS: [&str; 3] = ["refs/heads/main", "refs/heads/d/deep", "refs/heads/other"];
 
-/// What was accepted: a ref, its old value and its new one.
-type Accepted = Mutex<Vec<(String, String, String)>>;
+/// What was accepted: a ref, its old value and its new one, and who pushed it.
+type Accepted = Mutex<Vec<(String, String, String, String)>>;
 
 /// A commit on top of another that nobody else makes, with all that it needs but its parent.
 fn child_of(parent: &str, text: &str) -> (ObjectId, PackBuilder) {
@@ -84,7 +84,7 @@ fn push(
     for (name, result) in &reply.refs {
         if result.is_ok() {
             let (old, new) = moves[name].clone();
-            accepted.lock().expect("no panic").push((name.clone(), old, new));
+            accepted.lock().expect("no panic").push((name.clone(), old, new, text.to_owned()));
         }
     }
     if atomic {
@@ -95,7 +95,6 @@ fn push(
 }
 
 #[test]
-#[ignore = "once in four runs on a loaded machine two updates of one value were accepted; whose race it is is not known yet"]
 fn no_update_is_lost_among_many_pushes_stock_git_and_repacking() {
     let target = match std::env::var("RECEIVE_PACK_PUSHES") {
         Ok(count) => count.parse().expect("RECEIVE_PACK_PUSHES is a number"),
@@ -161,14 +160,17 @@ fn no_update_is_lost_among_many_pushes_stock_git_and_repacking() {
             })
             .collect();
         scope.spawn(|| {
-            // Each may meet another at work and give up; what it must not do is to harm the pushes.
+            // Each may meet another at work and give up; what it must not do is to harm the pushes. Git takes a
+            // packed-refs that git replaced twice within a second for unchanged now and then, and loses an update
+            // without us: so the two that write it are a second apart.
             let jobs: [&[&str]; 4] =
-                [&["repack", "-adq"], &["pack-refs", "--all"], &["gc", "-q"], &["repack", "-adq", "--write-midx"]];
+                [&["repack", "-adq"], &["pack-refs", "--all"], &["repack", "-adq", "--write-midx"], &["gc", "-q"]];
             for job in jobs.iter().cycle() {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
                 repo.try_git(*job);
+                std::thread::sleep(Duration::from_millis(600));
             }
         });
         let ends: Vec<_> = pushers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
@@ -179,8 +181,14 @@ fn no_update_is_lost_among_many_pushes_stock_git_and_repacking() {
     let now: HashMap<String, String> = repo.refs().into_iter().collect();
     for name in REFS {
         let mine = || accepted.iter().filter(|(other, ..)| other == name);
-        let next: HashMap<&str, &str> = mine().map(|(_, old, new)| (old.as_str(), new.as_str())).collect();
-        assert_eq!(next.len(), mine().count(), "{name}: two updates of one value were accepted");
+        let next: HashMap<&str, &str> = mine().map(|(_, old, new, _)| (old.as_str(), new.as_str())).collect();
+        for (_, old, new, who) in mine() {
+            assert_eq!(
+                next[old.as_str()],
+                new,
+                "{name}: of {old} two updates were accepted, one by {who}: {accepted:#?}"
+            );
+        }
         let (mut at, mut steps) = (start.as_str(), 0);
         while let Some(new) = next.get(at) {
             (at, steps) = (new, steps + 1);

@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::path::Path;
 #[cfg(test)]
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::shared::Shared;
 use crate::store::index::{PackFile, ReadAt};
@@ -26,6 +27,7 @@ pub(crate) enum Operation<'a> {
     CreateNew(&'a Path),
     OpenAppend(&'a Path),
     Write { path: &'a Path, offset: u64, data: &'a [u8] },
+    SetModified(&'a Path),
     Sync(&'a Path),
     SyncDir(&'a Path),
     Rename { from: &'a Path, to: &'a Path },
@@ -189,6 +191,12 @@ impl File {
     /// however the process ends. False if another has it, or if the file system has no locks.
     pub(crate) fn try_lock(&self) -> bool {
         self.file.try_lock().is_ok()
+    }
+
+    /// Says when the file was modified last; a later write says it again.
+    pub(crate) fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        announce!(self.origin.fs, SetModified(&self.origin.path));
+        self.file.set_modified(time)
     }
 
     /// Makes the file's bytes durable; the entry in its directory needs a [`Fs::sync_dir`].

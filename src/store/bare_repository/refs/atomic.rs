@@ -32,11 +32,9 @@ impl Refs {
     /// the refs meanwhile. Step 3 is synced before step 4 because a file that came back after a crash would hide a new
     /// value. If step 4 cannot be done, everything is old, and only packed.
     ///
-    /// Step 5 is not needed for what the refs say, but for git: it knows a changed `packed-refs` by size, inode and
-    /// the second of its time, and takes one that was replaced twice for the old one now and then. As long as every
-    /// ref that moved is a file when its lock is let go, nobody compares an old value with a line of such a file. The
-    /// files also keep others from creating `a/b` beside a new `a`: only who begins between our last look and step 4
-    /// can still do that, and then both are there, which git lists and can delete.
+    /// Step 5 is not needed for what the refs say, but the files keep others from creating `a/b` beside a new `a`: only
+    /// who begins between our last look and step 4 can still do that, and then both are there, which git lists and can
+    /// delete.
     pub(super) fn commit_atomically(
         &self,
         prepared: Vec<Prepared>,

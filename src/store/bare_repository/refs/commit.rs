@@ -1,5 +1,6 @@
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::lock::{self, Lock};
 use super::loose::Touched;
@@ -118,6 +119,11 @@ impl Refs {
     }
 
     /// Replaces `packed-refs`, durably. The caller holds its lock.
+    ///
+    /// Git reads the file once and then takes it for unchanged while its size, its inode and the *second* of its last
+    /// modification are the same. Of a file that is replaced twice in a second all three may well be (an inode is free
+    /// again at once), and then a git that moves a ref compares its old value with one that is long gone: an update is
+    /// lost. So no file of ours is modified in the second in which the one before it was.
     pub(super) fn write_packed(&self, text: &[u8]) -> Result<(), Error> {
         let path = self.git_dir.join("packed-refs.new");
         let written = (|| {
@@ -130,6 +136,7 @@ impl Refs {
                 other => other?,
             };
             file.write_all(text)?;
+            file.set_modified(self.next_second())?;
             file.sync()?;
             self.fs.rename(&path, &self.packed_path())
         })();
@@ -139,6 +146,13 @@ impl Refs {
             return Err(Error::store("packed-refs cannot be written", error));
         }
         self.fs.sync_dir(&self.git_dir).map_err(|error| Error::store("packed-refs cannot be made durable", error))
+    }
+
+    /// Now, or a second after `packed-refs` was modified last: whichever is later.
+    fn next_second(&self) -> SystemTime {
+        let now = SystemTime::now();
+        let last = std::fs::metadata(self.packed_path()).and_then(|metadata| metadata.modified());
+        last.ok().and_then(|last| last.checked_add(Duration::from_secs(1))).map_or(now, |next| next.max(now))
     }
 
     /// Writes the logs of a move: of the ref, of the symbolic refs it was reached through, and of `HEAD` if it leads

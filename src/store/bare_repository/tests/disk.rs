@@ -277,7 +277,7 @@ impl Hook for Recorder {
             Operation::SyncDir(path) => Recorded::SyncDir(path.into()),
             Operation::Rename { from, to } => Recorded::Rename(from.into(), to.into()),
             // Rights are nothing that a crash could make dangerous.
-            Operation::ReadOnly(_) => return Ok(()),
+            Operation::ReadOnly(_) | Operation::SetModified(_) => return Ok(()),
             Operation::Remove(path) => Recorded::Remove(path.into()),
             Operation::RemoveDir(path) => Recorded::RemoveDir(path.into()),
             Operation::RemoveAll(path) => Recorded::RemoveAll(path.into()),

@@ -382,3 +382,17 @@ fn logs_are_written_where_git_writes_them() {
         }
     }
 }
+
+#[test]
+fn git_cannot_take_a_new_packed_refs_for_the_old_one() {
+    let world = World::new("sha1");
+    let id = world.commits[0];
+    let mut seconds = Vec::new();
+    for name in ["refs/heads/a", "refs/heads/b", "refs/heads/c"] {
+        let updates = [world.update(name, world.zero(), id), world.update(&format!("{name}2"), world.zero(), id)];
+        assert!(world.run(Mode::Atomic, &updates).iter().all(Result::is_ok));
+        let modified = std::fs::metadata(world.sandbox.bare().join("packed-refs")).unwrap().modified().unwrap();
+        seconds.push(modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs());
+    }
+    assert!(seconds.is_sorted_by(|a, b| a < b), "{seconds:?}");
+}
