@@ -28,10 +28,68 @@ pub fn push(
     body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Duration {
     let start = Instant::now();
-    let reply = converse(address, repository, commands, body).expect("a conversation");
-    let reply = String::from_utf8_lossy(&reply);
-    assert!(reply.contains("unpack ok") && !reply.contains("ng refs/"), "the push was refused: {reply}");
+    check(&converse(address, repository, commands, body).expect("a conversation"));
     start.elapsed()
+}
+
+/// The same over HTTP, in one chunked body; what was advertised is not asked for.
+#[track_caller]
+pub fn post(
+    address: &str,
+    repository: &str,
+    commands: &[Command],
+    body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Duration {
+    let start = Instant::now();
+    check(&request_and_response(address, repository, commands, body).expect("a request and its response"));
+    start.elapsed()
+}
+
+#[track_caller]
+fn check(reply: &[u8]) {
+    let reply = String::from_utf8_lossy(reply);
+    assert!(reply.contains("unpack ok") && !reply.contains("ng refs/"), "the push was refused: {reply}");
+}
+
+fn request_and_response(
+    address: &str,
+    repository: &str,
+    commands: &[Command],
+    body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    write!(
+        stream,
+        "POST /{repository}/git-receive-pack HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-type: application/x-git-receive-pack-request\r\ntransfer-encoding: chunked\r\n\r\n"
+    )?;
+    let mut out = io::BufWriter::with_capacity(PIECE, Chunked(stream));
+    out.write_all(&head(commands))?;
+    body(&mut out)?;
+    let Chunked(mut stream) = out.into_inner()?;
+    stream.write_all(b"0\r\n\r\n")?;
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response)?;
+    Ok(response)
+}
+
+/// Each write is a chunk of a body.
+struct Chunked(TcpStream);
+
+impl Write for Chunked {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if !data.is_empty() {
+            write!(self.0, "{:x}\r\n", data.len())?;
+            self.0.write_all(data)?;
+            self.0.write_all(b"\r\n")?;
+        }
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn converse(
@@ -44,17 +102,18 @@ fn converse(
     stream.set_nodelay(true)?;
     stream.write_all(&pkt(format!("git-receive-pack /{repository}\0host=127.0.0.1\0")))?;
     skip_advertisement(&mut stream)?;
-    let mut request = Request::new().capabilities(" report-status quiet object-format=sha1");
-    for (name, old, new) in commands {
-        request = request.update(name, old, new);
-    }
     let mut out = io::BufWriter::with_capacity(PIECE, stream);
-    out.write_all(&request.head())?;
+    out.write_all(&head(commands))?;
     body(&mut out)?;
     let mut stream = out.into_inner()?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
     Ok(reply)
+}
+
+fn head(commands: &[Command]) -> Vec<u8> {
+    let request = Request::new().capabilities(" report-status quiet object-format=sha1");
+    commands.iter().fold(request, |request, (name, old, new)| request.update(name, old, new)).head()
 }
 
 fn skip_advertisement(stream: &mut TcpStream) -> io::Result<()> {

@@ -23,6 +23,7 @@
 mod client;
 mod measure;
 mod packs;
+mod peers;
 mod plot;
 mod sections;
 mod servers;
@@ -40,7 +41,7 @@ use packs::Pack;
 /// Measures pushes beside git.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Only these sections: decode, index, push, small, shapes, memory, sizes, polls.
+    /// Only these sections: decode, index, push, small, load, shapes, memory, sizes, polls.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// How many times each thing is measured.

@@ -8,7 +8,9 @@ use crate::measure::{Cost, Pair, figure, median, pairs, run, task};
 use crate::packs::{self, Pack};
 use crate::plot::{Line, Plot};
 use crate::servers::Server;
+use crate::support::forge::Forge;
 use crate::support::git::{Repo, command};
+use crate::support::load::Load;
 use crate::support::pack::{BigPack, PackBuilder, Shape, blob_id, commit, object_id, tree};
 use crate::table::{Table, mib, seconds, times};
 use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
@@ -32,11 +34,12 @@ pub struct Bench {
 
 type Section = fn(&Bench) -> Table;
 
-pub const ALL: [(&str, Section); 7] = [
+pub const ALL: [(&str, Section); 8] = [
     ("decode", decode),
     ("index", index),
     ("push", push),
     ("small", small),
+    ("load", at_once),
     ("shapes", shapes),
     ("memory", memory),
     ("polls", polls),
@@ -115,23 +118,40 @@ fn index(bench: &Bench) -> Table {
         table.pair(&format!("{}, collisions detected", pack.name), &one, "≤ 0.32", "");
         let two = compare("detect", "2");
         table.pair(&format!("{}, two threads", pack.name), &two, "≤ 0.32", "");
+        // Each in its turn, and each detects collisions.
+        for (name, task_of_peer) in
+            [("gix-pack", &["gix", text(&pack.path), "1"][..]), ("libgit2", &["libgit2", text(&pack.path)])]
+        {
+            let ours = || our_index(&pack.path, "1", "detect");
+            let pair = pairs(bench.runs.min(3), ours, || run(task(task_of_peer)).0);
+            table.pair(&format!("{}, beside {name}", pack.name), &pair, "", "");
+        }
     }
     table
 }
 
+fn creations(pack: &Pack) -> Vec<client::Command> {
+    pack.refs.iter().map(|(name, id)| (name.clone(), "0".repeat(40), id.clone())).collect()
+}
+
 /// One push of a pack into an empty repository.
 fn push_pack(server: Server, pack: &Pack) -> Cost {
-    let commands: Vec<_> = pack.refs.iter().map(|(name, id)| (name.clone(), "0".repeat(40), id.clone())).collect();
-    let wall = client::push(&server.address, "demo.git", &commands, client::file(&pack.path));
+    let wall = client::push(&server.address, "demo.git", &creations(pack), client::file(&pack.path));
+    assert_eq!(server.repository().refs().len(), pack.refs.len(), "the refs have moved");
+    server.finish(wall)
+}
+
+fn post_pack(server: Server, pack: &Pack) -> Cost {
+    let wall = client::post(&server.address, "demo.git", &creations(pack), client::file(&pack.path));
     assert_eq!(server.repository().refs().len(), pack.refs.len(), "the refs have moved");
     server.finish(wall)
 }
 
 fn push(bench: &Bench) -> Table {
     let mut table = Table::new(
-        "A whole push over git://",
-        "Everything that the server does, its processes included, against `git daemon --enable=receive-pack`; the \
-         client has its pack ready.",
+        "A whole push",
+        "Everything that the server does, its processes included, over git://, and over HTTP by the example `forge`; \
+         against `git daemon --enable=receive-pack` both times. The client has its pack ready.",
     );
     for pack in bench.packs.iter().filter(|pack| !pack.refs.is_empty()) {
         let pair = pairs(
@@ -141,6 +161,29 @@ fn push(bench: &Bench) -> Table {
         );
         let what = format!("{} ({:.0} MiB, {} objects)", pack.name, pack.mib(), pack.objects);
         table.pair(&what, &pair, "≤ 0.3", "≤ 0.2");
+        let http = pairs(bench.runs.min(3), || post_pack(Server::http(), pack), || push_pack(Server::git(), pack));
+        table.pair(&format!("{}, HTTP", pack.name), &http, "≤ 0.3", "≤ 0.2");
+    }
+    table
+}
+
+/// Many pushes at once, each into a repository of its own.
+fn at_once(_: &Bench) -> Table {
+    let mut table = Table::new(
+        "Pushes at once",
+        "One process of the example `forge`, told to take 16 pushes at a time; half of the clients come over HTTP, half \
+         over git://, all at the same moment.",
+    );
+    for (count, size, what) in [(200, 2000, "200 small pushes"), (20, 16 << 20, "20 pushes of 16 MiB")] {
+        let forge = Forge::start(&["--pushes", "16"]);
+        let load = Load::run(&forge, count, size);
+        let mut row = |name: &str, value: String| {
+            table.row(&format!("{what}: {name}"), value, String::new(), String::new(), "");
+        };
+        row("50 %", seconds(load.percentile(50).as_secs_f64()));
+        row("99 %", seconds(load.percentile(99).as_secs_f64()));
+        row("peak memory", mib(load.peak as f64));
+        row("descriptors at most", load.descriptors.to_string());
     }
     table
 }

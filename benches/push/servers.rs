@@ -1,4 +1,4 @@
-//! The two servers that are compared: the example `git_daemon`, and `git daemon`.
+//! The servers that are compared: the examples `git_daemon` and `forge`, and `git daemon`.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -37,12 +37,27 @@ impl Server {
         let root = root();
         let mut command = Command::new(program);
         command.arg("--root").arg(root.path()).args(["--listen", "127.0.0.1:0"]);
+        Self::start(command, root, "git://")
+    }
+
+    /// This crate's for HTTP.
+    #[track_caller]
+    pub fn http() -> Self {
+        let root = root();
+        let mut command = Command::new(example("forge"));
+        command.arg("--root").arg(root.path()).args(["--http", "127.0.0.1:0", "--git", "127.0.0.1:0"]);
+        command.stderr(Stdio::null());
+        Self::start(command, root, "http://")
+    }
+
+    #[track_caller]
+    fn start(mut command: Command, root: TempDir, scheme: &str) -> Self {
         let start = Instant::now();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the daemon starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let ready = lines.next().expect("a line that says where it listens").expect("a line of text");
         std::thread::spawn(move || lines.for_each(drop));
-        let address = ready.split_once("git://").and_then(|(_, url)| url.split_once('/')).map(|(address, _)| address);
+        let address = ready.split_once(scheme).and_then(|(_, url)| url.split_once('/')).map(|(address, _)| address);
         Self { child, start, address: address.expect("an address").to_owned(), root }
     }
 

@@ -39,6 +39,8 @@ pub fn run(words: &[String]) {
         ["verify", pack] => decode(Path::new(pack), Payload::Objects, true),
         ["opaque", pack] => decode(Path::new(pack), Payload::Opaque, true),
         ["index", pack, threads, collisions] => index(Path::new(pack), threads, collisions == "detect"),
+        ["gix", pack, threads] => crate::peers::gix(Path::new(pack), threads),
+        ["libgit2", pack] => crate::peers::libgit2(Path::new(pack)),
         ["polls", repository] => polls(Path::new(repository)),
         _ => panic!("no such task: {words:?}"),
     }

@@ -9,6 +9,7 @@ pub mod forge;
 pub mod git;
 pub mod host;
 pub mod io;
+pub mod load;
 pub mod memory;
 pub mod pack;
 pub mod request;
