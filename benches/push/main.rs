@@ -82,8 +82,10 @@ fn main() {
     packs.extend(args.repository.iter().map(|path| Pack::of(&name(path), path)));
     packs.extend(args.pack.iter().map(|path| Pack::at(&name(path), path, Vec::new())));
     let runs = if args.quick { 1 } else { args.runs };
-    let program = args.server.unwrap_or_else(servers::program);
-    let bench = sections::Bench { runs, quick: args.quick, packs, program };
+    // Once, before anything is measured.
+    let [program, forge] = servers::programs();
+    let program = args.server.unwrap_or(program);
+    let bench = sections::Bench { runs, quick: args.quick, packs, program, forge };
 
     let wanted = |section: &str| args.only.is_empty() || args.only.iter().any(|name| name == section);
     let mut tables = Vec::new();

@@ -30,6 +30,8 @@ pub struct Bench {
     pub quick: bool,
     pub packs: Vec<Pack>,
     pub program: PathBuf,
+    /// The example `forge`, for HTTP.
+    pub forge: PathBuf,
 }
 
 type Section = fn(&Bench) -> Table;
@@ -161,7 +163,8 @@ fn push(bench: &Bench) -> Table {
         );
         let what = format!("{} ({:.0} MiB, {} objects)", pack.name, pack.mib(), pack.objects);
         table.pair(&what, &pair, "≤ 0.3", "≤ 0.2");
-        let http = pairs(bench.runs.min(3), || post_pack(Server::http(), pack), || push_pack(Server::git(), pack));
+        let http =
+            pairs(bench.runs.min(3), || post_pack(Server::http(&bench.forge), pack), || push_pack(Server::git(), pack));
         table.pair(&format!("{}, HTTP", pack.name), &http, "≤ 0.3", "≤ 0.2");
     }
     table

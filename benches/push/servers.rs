@@ -42,9 +42,9 @@ impl Server {
 
     /// This crate's for HTTP.
     #[track_caller]
-    pub fn http() -> Self {
+    pub fn http(program: &Path) -> Self {
         let root = root();
-        let mut command = Command::new(example("forge"));
+        let mut command = Command::new(program);
         command.arg("--root").arg(root.path()).args(["--http", "127.0.0.1:0", "--git", "127.0.0.1:0"]);
         command.stderr(Stdio::null());
         Self::start(command, root, "http://")
@@ -97,7 +97,7 @@ impl Server {
     }
 }
 
-/// Our server's program, brought up to date.
-pub fn program() -> std::path::PathBuf {
-    example("git_daemon")
+/// The programs of our servers for git:// and for HTTP, brought up to date.
+pub fn programs() -> [std::path::PathBuf; 2] {
+    ["git_daemon", "forge"].map(example)
 }
