@@ -1,5 +1,12 @@
-//! What the fuzz targets run, and the tests that replay what they found: each function takes any bytes, and panics if
-//! something is not as it must be.
+//! What the fuzz targets run, and the tests that replay what they found: each function takes any bytes, panics if
+//! something is not as it must be, and says whether the bytes were sound.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a fuzz target is a test"
+)]
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -22,7 +29,7 @@ use crate::{Error, ErrorKind};
 const FORMAT: ObjectFormat = ObjectFormat::Sha1;
 
 /// A target: its name, and what it does with some bytes.
-pub type Target = (&'static str, fn(&[u8]));
+pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them.
 pub const TARGETS: [Target; 6] = [
@@ -35,8 +42,8 @@ pub const TARGETS: [Target; 6] = [
 ];
 
 /// A pkt-line is all there or not there, whatever follows it; what is read can be written.
-pub fn pkt_line(bytes: &[u8]) {
-    let Ok(Some((line, len))) = pkt_line::peek(bytes) else { return };
+pub fn pkt_line(bytes: &[u8]) -> bool {
+    let Ok(Some((line, len))) = pkt_line::peek(bytes) else { return false };
     assert!(len >= 4 && len <= bytes.len());
     for cut in [0, 3, 4, len / 2, len - 1] {
         if cut < len {
@@ -51,14 +58,13 @@ pub fn pkt_line(bytes: &[u8]) {
         pkt_line::encode(data, &mut again).unwrap();
         assert!(again.eq_ignore_ascii_case(&bytes[..len]));
     }
+    true
 }
 
 /// The header of an entry does not depend on what follows it, and says no more than it has.
-pub fn entry(bytes: &[u8]) {
+pub fn entry(bytes: &[u8]) -> bool {
     let offset = 12 + bytes.first().map_or(0, |byte| u64::from(*byte) << (byte & 31));
-    let Ok(Some(entry)) = entry_header(bytes, offset, FORMAT) else {
-        return;
-    };
+    let Ok(Some(entry)) = entry_header(bytes, offset, FORMAT) else { return false };
     let len = usize::from(entry.header_len);
     assert_eq!(entry_header(&bytes[..len], offset, FORMAT).unwrap(), Some(entry));
     for cut in 0..len {
@@ -69,6 +75,14 @@ pub fn entry(bytes: &[u8]) {
         put_entry_header((bytes[0] >> 4) & 7, entry.size, &mut again);
         assert_eq!(entry_header(&again, offset, FORMAT).unwrap().map(|entry| entry.size), Some(entry.size));
     }
+    true
+}
+
+/// A server that offers all that there is.
+fn config(format: ObjectFormat) -> Config {
+    let mut config = Config::new(format);
+    config.advertised = config.advertised.with("push-options").with("push-cert=nonce").with("session-id=server");
+    config
 }
 
 /// The frames and the error, if any, of a stream that is read in pieces of these lengths.
@@ -115,27 +129,31 @@ fn joined(frames: Vec<Frame>) -> Vec<Frame> {
 }
 
 /// A head comes out of the encoder as it went in.
-pub fn head(bytes: &[u8]) {
-    let config = Config::default();
-    let (frames, error) = decode(&config, bytes, || usize::MAX);
+pub fn head(bytes: &[u8]) -> bool {
+    let config = config(FORMAT);
+    // Whoever commands more than deletions sends a pack: here, one with nothing in it.
+    let empty = [&PackHeader { version: 2, objects: 0 }.wire()[..], &[0; 20]].concat();
+    let (frames, error) = decode(&config, &[bytes, &empty].concat(), || usize::MAX);
     if error.is_some() || frames.is_empty() {
-        return;
+        return false;
     }
     let (mut send, mut again) = (Send::new(&config), BytesMut::new());
     for frame in &frames {
         if send.encode(frame.clone(), &mut again).is_err() {
             // What is read may be a little longer than what is written.
-            return;
+            return false;
         }
     }
     let (frames_again, error) = decode(&config, &again, || usize::MAX);
     assert_eq!((frames_again, error), (frames, None));
+    true
 }
 
 /// The whole machine: frames and errors are the same however the bytes are read. The first bytes say how.
-pub fn receive(bytes: &[u8]) {
-    let Some((&[how, seed], request)) = bytes.split_first_chunk() else { return };
-    let mut config = Config { chunk_size: 1024, ..Config::default() };
+pub fn receive(bytes: &[u8]) -> bool {
+    let Some((&[how, seed], request)) = bytes.split_first_chunk() else { return false };
+    let format = if how & 8 == 8 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
+    let mut config = Config { chunk_size: 1024, ..config(format) };
     config.limits.object_size = 1 << 20;
     if how & 1 == 1 {
         config.payload = Payload::Opaque;
@@ -151,6 +169,8 @@ pub fn receive(bytes: &[u8]) {
         }
     });
     assert_eq!(split, whole);
+    let (frames, error) = whole;
+    error.is_none() && !frames.is_empty()
 }
 
 /// A pack that is made of what the bytes say, entry by entry; and the repository's objects that it may build upon.
@@ -201,7 +221,7 @@ impl<'a> Program<'a> {
 }
 
 /// Hostile packs: what is resolved is what its id says, and can be read again; nothing else happens.
-pub fn index(bytes: &[u8]) {
+pub fn index(bytes: &[u8]) -> bool {
     let known: HashMap<ObjectId, Vec<u8>> = [&b""[..], b"known", b"known, too", &[7; 300]]
         .map(|data| (id_of(ObjectKind::Blob, data), data.to_vec()))
         .into();
@@ -262,10 +282,15 @@ pub fn index(bytes: &[u8]) {
     let count = u32::try_from(made.len()).unwrap();
     pack[8..12].copy_from_slice(&count.to_be_bytes());
     pack.extend_from_slice(&[0; 20]);
-    resolve(pack, options, &Known(known), threads, count);
+    resolve(pack, options, &Known(known), threads, count)
 }
 
-fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZeroUsize, count: u32) {
+fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZeroUsize, count: u32) -> bool {
+    // Whose fault it is, and where, is known of each.
+    let refused = |error: Error| {
+        assert!(error.is_remote() && error.offset().is_some(), "{error}");
+        false
+    };
     let mut request = BytesMut::new();
     let command = format!("{} {} refs/heads/x", ObjectId::zero(FORMAT), id_of(ObjectKind::Blob, b""));
     pkt_line::encode(command.as_bytes(), &mut request).unwrap();
@@ -276,10 +301,10 @@ fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZero
     loop {
         match receive.decode_eof(&mut request) {
             // A base that cannot be is refused before there is anything to index.
-            Err(error) => return assert!(error.is_remote() && error.offset().is_some(), "{error}"),
+            Err(error) => return refused(error),
             Ok(Some(Frame::PackObject(object))) => {
                 if let Err(error) = indexer.write(&object, &mut ()) {
-                    return assert!(error.is_remote() && error.offset().is_some(), "{error}");
+                    return refused(error);
                 }
             }
             Ok(Some(_)) => {}
@@ -289,7 +314,7 @@ fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZero
     let mut memory = Memory(pack);
     let mut index = match indexer.resolve(&memory, known, &(), threads, |_, _| Ok(())) {
         Ok(index) => index,
-        Err(error) => return assert!(error.is_remote() && error.offset().is_some(), "{error}"),
+        Err(error) => return refused(error),
     };
     assert_eq!(index.len(), count);
     complete_thin(&mut index, &mut memory, known).unwrap();
@@ -306,6 +331,7 @@ fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZero
             Err(error) => assert!(circles && error.kind() == ErrorKind::LimitExceeded, "{error}"),
         }
     }
+    true
 }
 
 fn put(pack: &mut Vec<u8>, bits: u8, between: &[u8], data: &[u8]) {

@@ -99,6 +99,18 @@
 //! No fetching: `git upload-pack` is another protocol. No hooks that run programs: a policy is a tower layer. No
 //! `git gc`: packs pile up until somebody runs it, as with git itself when `receive.autogc` is off.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// No input can panic us.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
 
 mod error;
 #[cfg(feature = "_fuzzing")]

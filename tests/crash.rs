@@ -106,7 +106,7 @@ fn copy(from: &Path, to: &Path) {
 async fn a_server_that_is_killed_leaves_each_ref_old_or_new_and_all_objects() {
     let kills = match std::env::var("RECEIVE_PACK_KILLS") {
         Ok(count) => count.parse().expect("RECEIVE_PACK_KILLS is a number"),
-        Err(_) => 40,
+        Err(_) => 200,
     };
     let source = Repo::bare();
     let mut rng = Rng::new(1);

@@ -8,67 +8,111 @@ use std::path::Path;
 
 use receive_pack::fuzzing::{TARGETS, Target};
 use receive_pack::proto::{ObjectFormat, ObjectKind};
-use support::pack::{Delta, PackBuilder, Shape, blob_id};
+use support::pack::{Delta, PackBuilder, Shape};
 use support::request::{Request, pkt};
 use support::rng::Rng;
 
-/// Inputs from which each target can be reached.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let request = Request::new()
-        .shallow("2".repeat(40))
-        .update("refs/heads/a", "1".repeat(40), "2".repeat(40))
-        .create("refs/heads/b", "3".repeat(40))
-        .delete("refs/heads/c", "3".repeat(40))
-        .options(&["one", ""]);
+/// A request with everything in it, for ids of so many digits.
+fn request(object_format: &str, digits: usize) -> Request {
+    let id = |digit: &str| digit.repeat(digits);
+    Request::new_in(object_format)
+        .capability("session-id=client")
+        .shallow(id("2"))
+        .update("refs/heads/a", id("1"), id("2"))
+        .create("refs/heads/b", id("3"))
+        .delete("refs/heads/c", id("3"))
+        .options(&["one", ""])
+}
+
+const CERTIFICATE: &str = "certificate version 0.1\npusher A Tester <tester@example.org> 1700000000 +0000\n\
+    pushee git://localhost/demo.git\nnonce nonce\npush-option one\npush-option \n";
+const SIGNATURE: &str = "-----BEGIN SSH SIGNATURE-----\nabc\n-----END SSH SIGNATURE-----\n";
+
+/// Inputs from which each target can be reached, and how many of them are sound.
+fn corpus(target: &str) -> (Vec<Vec<u8>>, usize) {
+    let request = request("sha1", 40);
     match target {
-        "pkt_line" => vec![pkt("unpack ok\n"), b"0000".to_vec(), b"0001".to_vec(), b"0004".to_vec(), b"fff3x".to_vec()],
-        "head" => vec![
-            request.head(),
-            b"0000".to_vec(),
-            Request::new().delete("refs/heads/a", "1".repeat(40)).head(),
-            Request::new().delete("refs/heads/a", "1".repeat(40)).options(&[]).head(),
-        ],
-        "entry_header" => (0..8_u8)
-            .map(|kind| [&[kind << 4 | 0x8f, 0x81, 0x01][..], &[0x81; 24]].concat())
-            .chain([vec![0x60, 8], vec![0xff; 12]])
-            .collect(),
+        "pkt_line" => {
+            let lines = [b"0000".to_vec(), b"0001".to_vec(), b"0004".to_vec(), b"fff3x".to_vec()];
+            ([pkt("unpack ok\n")].into_iter().chain(lines).collect(), 4)
+        }
+        "head" => (
+            vec![
+                request.head(),
+                request.clone().signed(CERTIFICATE, SIGNATURE).head(),
+                b"0000".to_vec(),
+                Request::new().delete("refs/heads/a", "1".repeat(40)).head(),
+                Request::new().delete("refs/heads/a", "1".repeat(40)).options(&[]).head(),
+            ],
+            5,
+        ),
+        "entry_header" => (
+            (0..8_u8)
+                .map(|kind| [&[kind << 4 | 0x8f, 0x81, 0x01][..], &[0x81; 24]].concat())
+                .chain([vec![0x60, 8], vec![0xff; 12]])
+                .collect(),
+            6,
+        ),
         "receive" => {
-            let mut builder = PackBuilder::new(ObjectFormat::Sha1);
-            let first = builder.object(ObjectKind::Blob, b"a sound blob");
-            builder.ofs_delta(first, &Delta::between(b"a sound blob", b"a sound blob!"));
-            builder = builder.level(0);
-            builder.ref_delta(&blob_id(b"a sound blob"), &Delta::between(b"a sound blob", b"a sound"));
-            let mut text = Vec::new();
-            let mut rng = Rng::new(1);
-            (0..60).for_each(|_| rng.line(&mut text));
-            builder.object(ObjectKind::Blob, &text);
-            builder = builder.level(6);
-            builder.object(ObjectKind::Tree, b"");
-            builder.object(ObjectKind::Blob, &vec![0; 3000]);
-            let whole = request.pack(builder.finish()).bytes();
+            let mut inputs = Vec::new();
+            for (format, digits, how) in [("sha1", 40, 0..8_u8), ("sha256", 64, 8..16)] {
+                let request = self::request(format, digits);
+                let object_format = if digits == 40 { ObjectFormat::Sha1 } else { ObjectFormat::Sha256 };
+                let pack = pack(object_format);
+                let signed = request.clone().signed(CERTIFICATE, SIGNATURE).pack(pack.clone()).bytes();
+                let whole = request.pack(pack).bytes();
+                inputs
+                    .extend(how.flat_map(|how| [[&[how, 3], &whole[..]].concat(), [&[how, 9], &signed[..]].concat()]));
+            }
             let big = support::pack::BigPack::new(Shape { seed: 1, large: 1, large_size: 1500, small_per_large: 2 });
             let big = Request::new().create("refs/heads/x", big.tip()).pack(big.to_bytes()).bytes();
-            let how = (0..8_u8).flat_map(|how| [[&[how, 3], &whole[..]].concat(), [&[how, 9], &big[..]].concat()]);
-            how.collect()
+            inputs.extend((0..8_u8).map(|how| [&[how, 9], &big[..]].concat()));
+            let count = inputs.len();
+            (inputs, count)
         }
-        "delta" => [
-            Delta::new(30, 60).copy(0, 30).insert(b"thirty bytes, neither more nor").raw(b""),
-            Delta::new(300, 4).copy_once(296, 4),
-            Delta::new(765, 5).insert(b"abcd").copy_once(764, 1),
-        ]
-        .iter()
-        .zip([10, 100, 255])
-        .map(|(delta, base)| [&[base, 3], delta.wire()].concat())
-        .collect(),
+        "delta" => (
+            [
+                Delta::new(30, 60).copy(0, 30).insert(b"thirty bytes, neither more nor").raw(b""),
+                Delta::new(300, 4).copy_once(296, 4),
+                Delta::new(765, 5).insert(b"abcd").copy_once(764, 1),
+            ]
+            .iter()
+            .zip([10, 100, 255])
+            .map(|(delta, base)| [&[base, 3], delta.wire()].concat())
+            .collect(),
+            3,
+        ),
         // Threads, limits; then each entry: what, upon which, how, and how many bytes follow.
-        "index" => vec![
-            b"\x00\x00\x03\x00\x03abc\x06\x00\xff\x02xy\x07\x04\xff\x01z\x06\x01\x09\x03def".to_vec(),
-            b"\x01\x13\x07\x00\xff\x01a\x07\x01\xff\x01b\x07\x02\xff\x01c\x07\x03\xff\x01d".to_vec(),
-            b"\x01\x03\x03\x00\x01a\x03\x00\x01a\x07\x04\xff\x01b\x07\x04\xff\x01b\x00\x00\x01t\x06\x04\xff\x00"
-                .to_vec(),
-        ],
+        "index" => (
+            vec![
+                b"\x00\x00\x03\x00\x03abc\x06\x00\xff\x02xy\x07\x04\xff\x01z\x06\x01\x09\x03def".to_vec(),
+                b"\x01\x13\x07\x00\xff\x01a\x07\x01\xff\x01b\x07\x02\xff\x01c\x07\x03\xff\x01d".to_vec(),
+                b"\x01\x03\x03\x00\x01a\x03\x00\x01a\x07\x04\xff\x01b\x07\x04\xff\x01b\x00\x00\x01t\x06\x04\xff\x00"
+                    .to_vec(),
+            ],
+            2,
+        ),
         other => panic!("no corpus for {other}"),
     }
+}
+
+/// Whole objects and deltas of both kinds, large and small, deflated and stored.
+fn pack(format: ObjectFormat) -> bytes::Bytes {
+    let base = b"a sound blob";
+    let mut builder = PackBuilder::new(format);
+    let first = builder.object(ObjectKind::Blob, base);
+    builder.ofs_delta(first, &Delta::between(base, b"a sound blob!"));
+    builder = builder.level(0);
+    let id = support::pack::object_id(format, ObjectKind::Blob, base);
+    builder.ref_delta(&id, &Delta::between(base, b"a sound"));
+    let mut text = Vec::new();
+    let mut rng = Rng::new(1);
+    (0..60).for_each(|_| rng.line(&mut text));
+    builder.object(ObjectKind::Blob, &text);
+    builder = builder.level(6);
+    builder.object(ObjectKind::Tree, b"");
+    builder.object(ObjectKind::Blob, &vec![0; 3000]);
+    builder.finish()
 }
 
 /// What fuzzers have found, and was mended.
@@ -103,7 +147,11 @@ fn mutated(input: &[u8], others: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
 fn every_target_takes_whatever_comes() {
     let to = std::env::var_os("RECEIVE_PACK_CORPUS");
     for (name, run) in TARGETS as [Target; 6] {
-        let inputs = [corpus(name), found(name)].concat();
+        let (made, sound) = corpus(name);
+        // A seed that stops at the door leads no fuzzer in.
+        let reached = made.iter().filter(|input| run(input)).count();
+        assert_eq!(reached, sound, "of {} inputs for {name}", made.len());
+        let inputs = [made, found(name)].concat();
         if let Some(to) = &to {
             let dir = Path::new(to).join(name);
             std::fs::create_dir_all(&dir).expect("a directory");
@@ -111,7 +159,9 @@ fn every_target_takes_whatever_comes() {
                 std::fs::write(dir.join(format!("seed-{number}")), input).expect("a file");
             }
         }
-        inputs.iter().for_each(|input| run(input));
+        for input in &inputs {
+            run(input);
+        }
         for (number, input) in inputs.iter().enumerate() {
             let mut rng = Rng::nth(7, number as u64);
             for _ in 0..4000 / inputs.len() {

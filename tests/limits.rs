@@ -122,3 +122,86 @@ fn of_what_a_pack_inflates_to_for_its_length() {
     );
     assert!(found.is_some_and(|(kind, _)| kind == ErrorKind::LimitExceeded));
 }
+
+/// Everything comes at once, and still the connection is left to others now and then.
+#[test]
+fn of_the_work_in_one_poll() {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use futures_util::Stream;
+    use receive_pack::checksum::{Checksummed, Throttle};
+    use receive_pack::codec::ReceivePackCodec;
+    use receive_pack::proto::ObjectFormat;
+    use receive_pack::push::accept;
+
+    const WORK: usize = 10_000;
+    const LEN: usize = 1000;
+    let mut builder = PackBuilder::default().level(0);
+    for n in 0..100_u32 {
+        builder.blob(&n.to_le_bytes().repeat(LEN / 4));
+    }
+    let request = push(builder.finish());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let codec = ReceivePackCodec::builder().build();
+        let body = accept(codec.framed_read(&request[..])).await.expect("a sound head").expect("a push").into_parts().2;
+        let mut body = pin!(Checksummed::new(body, ObjectFormat::Sha1, Throttle::default()).work_per_poll(WORK));
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut since, mut most, mut pauses) = (0, 0, 0);
+        loop {
+            match body.as_mut().poll_next(&mut cx) {
+                // On the wire and inflated.
+                Poll::Ready(Some(Ok(frame))) => since += frame.wire_len() + LEN,
+                Poll::Ready(Some(Err(error))) => panic!("{error}"),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    (most, pauses) = (most.max(since), pauses + 1);
+                    since = 0;
+                }
+            }
+        }
+        assert!(most < WORK + 3 * LEN && pauses >= 15, "{pauses} pauses, {most} bytes without one");
+    });
+}
+
+/// What deltas of a thin pack are made from is read into memory.
+#[cfg(feature = "bare-repository")]
+#[tokio::test]
+async fn of_the_bases_of_a_thin_pack() {
+    use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+    use receive_pack::store::{BareRepository, PackLimits};
+    use support::git::Repo;
+    use support::io::Script;
+    use support::pack::{Delta, blob_id, commit, object_id, tree};
+    use support::server::{heard, serve};
+
+    let repo = Repo::bare();
+    let (base, new) = (b"a base of so many bytes\n", b"a base of so many bytes, changed\n");
+    let parent = repo.commit("main", &[("file", base)]);
+    let mut builder = PackBuilder::new(ObjectFormat::Sha1);
+    builder.ref_delta(&blob_id(base), &Delta::between(base, new));
+    let tree = tree([("file", &blob_id(new))]);
+    builder.object(ObjectKind::Tree, &tree);
+    let parent = ObjectId::from_hex(ObjectFormat::Sha1, parent.as_bytes()).expect("an id");
+    let commit = commit(&object_id(ObjectFormat::Sha1, ObjectKind::Tree, &tree), &[parent]);
+    builder.object(ObjectKind::Commit, &commit);
+    let tip = object_id(ObjectFormat::Sha1, ObjectKind::Commit, &commit);
+    let request = Request::new().create("refs/heads/new", tip).pack(builder.finish()).bytes();
+    for (limit, fits) in [(base.len() as u64 - 1, false), (base.len() as u64, true)] {
+        let mut limits = PackLimits::default();
+        limits.thin_base = limit;
+        let store = BareRepository::open(repo.path()).expect("the repository opens").limits(limits);
+        let (served, said) = serve(store, Script::of(request.clone())).await;
+        served.expect("the push is served");
+        let reply = heard(&said).1;
+        if fits {
+            reply.assert_ok();
+        } else {
+            let text = format!("object {} of the repository is larger than {limit} bytes", blob_id(base));
+            assert!(reply.unpack.contains(&text), "{reply:?}");
+            repo.assert_no_leftovers();
+        }
+    }
+    repo.fsck();
+}

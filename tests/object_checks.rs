@@ -232,3 +232,64 @@ async fn a_scan_refuses_a_push_in_its_own_words() {
     assert_eq!(repo.stored(), stored);
     repo.assert_no_leftovers();
 }
+
+/// The unpack status of each store that checks objects.
+async fn statuses(request: &Request) -> [String; 2] {
+    let repo = Repo::bare();
+    let bare = BareRepository::open(repo.path()).expect("it opens").check_objects(Checks::new());
+    let memory = MemoryStore::new(SHA1).check_objects(Checks::new());
+    let said = [push(bare, request).await.unpack, push(memory, request).await.unpack];
+    repo.assert_no_leftovers();
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn special_files_are_read_within_bounds() {
+    for (name, text) in [
+        (".gitmodules", "gitmodulesLarge: .gitmodules too large to parse"),
+        (".gitattributes", "gitattributesLarge: .gitattributes too large to parse"),
+    ] {
+        let file = OneFile::new("100644", name, &vec![b'\n'; (16 << 20) + 1]);
+        let text = format!("object {}: {text}", file.blob);
+        assert_eq!(statuses(&file.request).await, [text.clone(), text]);
+    }
+    // Each tree has a file of its own.
+    let mut builder = PackBuilder::default();
+    for number in 0..=10_000_u32 {
+        let blob = blob_id(&number.to_be_bytes());
+        builder.object(ObjectKind::Tree, &[b"100644 .gitmodules\0", blob.as_bytes()].concat());
+    }
+    let request = Request::new().create("refs/heads/main", blob_id(b"")).pack(builder.finish());
+    let text = "more than 10000 different .gitmodules and .gitattributes";
+    assert_eq!(statuses(&request).await, [text, text]);
+}
+
+/// Each warning is told, however many there are at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_warning_is_lost() {
+    let mut builder = PackBuilder::default();
+    let blob = builder.blob(b"text");
+    let mut trees = Vec::new();
+    for number in 0..100 {
+        let name = format!("100600 file-{number}\0");
+        let tree = [name.as_bytes(), blob.as_bytes()].concat();
+        builder.object(ObjectKind::Tree, &tree);
+        trees.push(pack::object_id(SHA1, ObjectKind::Tree, &tree));
+    }
+    let commit = pack::commit(&trees[0], &[]);
+    builder.object(ObjectKind::Commit, &commit);
+    let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+    let request = Request::new().create("refs/heads/main", tip).pack(builder.finish());
+    let git = push_to_git(&request, &[]);
+    let repo = Repo::bare();
+    let bare = BareRepository::open(repo.path()).expect("it opens").check_objects(Checks::new());
+    for reply in [push(bare, &request).await, push(MemoryStore::new(SHA1).check_objects(Checks::new()), &request).await]
+    {
+        reply.assert_ok();
+        for tree in &trees {
+            let line = format!("warning: object {tree}: badFilemode: contains bad file modes\n");
+            assert!(git.progress.contains(&line), "{git:?}");
+            assert!(reply.progress.contains(&line), "{reply:?}");
+        }
+    }
+}

@@ -25,7 +25,9 @@ use tower::ServiceBuilder;
 use crate::client;
 use crate::measure::thread_time;
 use crate::packs::Pack as PackFile;
+use crate::support::forge::Forge;
 use crate::support::git::Repo;
+use crate::support::load::Load;
 use crate::support::pack::Hash;
 use crate::support::request::Request;
 
@@ -41,6 +43,7 @@ pub fn run(words: &[String]) {
         ["index", pack, threads, collisions] => index(Path::new(pack), threads, collisions == "detect"),
         ["gix", pack, threads] => crate::peers::gix(Path::new(pack), threads),
         ["libgit2", pack] => crate::peers::libgit2(Path::new(pack)),
+        ["load", count, size] => load(count, size),
         ["polls", repository] => polls(Path::new(repository)),
         _ => panic!("no such task: {words:?}"),
     }
@@ -160,6 +163,14 @@ fn index(pack: &Path, threads: &str, detect_collisions: bool) {
     let pack = std::fs::File::open(pack).expect("a pack");
     let objects = receive_pack::bench::index_pack(pack, directory.path(), threads, detect_collisions);
     println!("objects={}", objects.expect("a sound pack"));
+}
+
+/// So many pushes at once into one process of the example `forge`.
+fn load(count: &str, size: &str) {
+    let forge = Forge::start(&["--pushes", "16"]);
+    let load = Load::run(&forge, count.parse().expect("a number"), size.parse().expect("a number of bytes"));
+    let seconds = |percent| load.percentile(percent).as_secs_f64();
+    println!("p50={}\np99={}\npeak={}\ndescriptors={}", seconds(50), seconds(99), load.peak, load.descriptors);
 }
 
 /// How long each poll of a connection takes while a large push streams into a bare repository.

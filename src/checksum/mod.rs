@@ -40,17 +40,6 @@
 //!
 //! When the body ends, the last comparison is made: a pack that does not match by then is
 //! [`IncompletePack`](crate::ErrorKind::IncompletePack).
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod body;
 mod hasher;

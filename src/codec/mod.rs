@@ -32,17 +32,6 @@
 //! # Cancel safety
 //!
 //! All state is in the codec and in the buffer of `FramedRead`: a dropped `next()` loses nothing.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod builder;
 mod decoder;

@@ -33,17 +33,6 @@
 //! # Cancel safety
 //!
 //! Nothing here is async.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod checks;
 mod finding;

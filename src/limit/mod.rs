@@ -10,17 +10,6 @@
 //! let layer = LimitLayer::new().pack_bytes(500 << 20).object_size(100 << 20).commands(1000);
 //! # drop(layer);
 //! ```
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod body;
 mod layer;

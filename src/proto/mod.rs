@@ -22,17 +22,6 @@
 //! assert!(matches!(frames[..], [Frame::Capabilities(_), Frame::Command(_), Frame::Flush, Frame::Complete(_)]));
 //! # Ok::<(), receive_pack::Error>(())
 //! ```
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod advertisement;
 mod capability;

@@ -20,17 +20,6 @@
 //! # Ok::<(), receive_pack::Error>(())
 //! # }).unwrap();
 //! ```
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod accept;
 mod extensions;

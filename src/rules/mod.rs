@@ -36,19 +36,7 @@
 //! # Cancel safety
 //!
 //! Nothing here holds state.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
-mod ancestry;
 mod layer;
 mod pattern;
 mod refs;

@@ -1,12 +1,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::ancestry::{Ancestry, Verdict};
 use super::pattern::Pattern;
 use crate::Error;
 use crate::proto::Command;
 use crate::push::UpdateRequest;
 use crate::receive::{PreReceive, Received};
+use crate::store::ancestry::{Ancestry, MAX_COMMIT, Step, Verdict};
 
 /// Which refs may be pushed, and how. Each refusal has git's own reason where git has the rule. Cheap to clone.
 ///
@@ -116,7 +116,17 @@ impl PreReceive for RefRules {
         let updates = push.request().open().filter(|(_, command)| self.must_fast_forward(command));
         let updates: Vec<_> = updates.map(|(place, command)| (place, command.old, command.new)).collect();
         for (place, old, new) in updates {
-            let reason = match Ancestry::new(push, self.max_commits).judge(&old, &new).await? {
+            let mut ancestry = Ancestry::new(old, new, self.max_commits);
+            let verdict = loop {
+                match ancestry.step() {
+                    Step::Done(verdict) => break verdict,
+                    Step::Read(id) => {
+                        let object = push.object(&id, MAX_COMMIT).await?;
+                        ancestry.give(id, object.as_ref().map(|(kind, data)| (*kind, &data[..])));
+                    }
+                }
+            };
+            let reason = match verdict {
                 Verdict::Ancestor => continue,
                 Verdict::Stranger => "non-fast-forward",
                 Verdict::NoCommit => "bad ref",

@@ -75,7 +75,7 @@ impl Examination {
     fn settle(&self, found: &mut Findings) -> Result<(), Error> {
         for finding in found.iter() {
             let word = if finding.severity() == Severity::Error { "error" } else { "warning" };
-            self.progress.try_say(format!("{word}: {finding}\n"));
+            self.progress.note(format_args!("{word}: {finding}"));
         }
         let error = found.error().map(|finding| Error::new(ErrorKind::InvalidPack, finding.to_string()));
         found.clear();

@@ -10,6 +10,7 @@
 //! | `memory` | [`MemoryStore`]: for tests, and for gateways that look and forget |
 //! | `bare-repository` | [`BareRepository`]: a directory that stock git reads |
 
+pub(crate) mod ancestry;
 #[cfg(feature = "bare-repository")]
 pub(crate) mod bare_repository;
 mod contract;

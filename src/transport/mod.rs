@@ -12,17 +12,6 @@
 //! let command = SshCommand::parse(b"git-receive-pack '/srv/it'\\''s.git'").unwrap();
 //! assert_eq!((command.service(), command.path()), ("git-receive-pack", &b"/srv/it's.git"[..]));
 //! ```
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod daemon;
 #[cfg(feature = "http")]

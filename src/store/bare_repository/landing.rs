@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connectivity::{Check, Links};
 use super::incoming::{Brought, Targets};
@@ -70,7 +70,12 @@ impl Landing {
 
     /// Lands a sealed push; says what became of each ref. Blocks.
     pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
+        let brought = sealed.map(Sealed::brought);
+        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
+        let rules = self.store.repository.rules();
+        rules.judge_deletes(&mut request, &self.progress);
         self.judge_current_branch(&mut request)?;
+        rules.judge_fast_forwards(&mut request, &targets, &self.progress, || self.go_on())?;
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
@@ -79,8 +84,6 @@ impl Landing {
         let migrated = sealed.map(|sealed| Migrated::new(&self.store.repository, sealed)).transpose();
         let migrated =
             migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
-        let brought = sealed.map(Sealed::brought);
-        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
         self.move_refs(&mut request, &targets);
         // From here on the refs keep the pack.
         drop(migrated);
@@ -162,8 +165,9 @@ impl Landing {
 
     /// Refuses the refs that need what is not there. Blocks.
     pub(super) fn check_connectivity(&self, request: &mut UpdateRequest, sealed: Option<&Sealed>) -> Result<(), Error> {
-        // Packs that `git gc` has removed may still be open, and must not count.
-        self.store.odb.renew()?;
+        // Packs that `git gc` has removed may still be open, and must not count. To look again at once would cost as much
+        // as all the rest of a small push, and git relies on what it saw for as long as a push takes.
+        self.store.odb.renew(Duration::from_secs(1));
         let (places, commands): (Vec<usize>, Vec<&Command>) =
             request.open().filter(|(_, command)| !command.is_delete()).unzip();
         if commands.is_empty() {
@@ -196,7 +200,7 @@ impl Landing {
                     request.refuse(place, "shallow update not allowed");
                     continue;
                 }
-                self.progress.try_say(format!("error: {}\n", missing.text));
+                self.progress.note(format_args!("error: {}", missing.text));
                 request.refuse(place, "missing necessary objects");
             }
         }
@@ -214,7 +218,7 @@ impl Landing {
         for (place, outcome) in places.into_iter().zip(outcomes) {
             if let Err(refusal) = outcome {
                 if let Some(text) = &refusal.text {
-                    self.progress.try_say(format!("error: {text}\n"));
+                    self.progress.note(format_args!("error: {text}"));
                 }
                 request.refuse(place, refusal.reason.as_str());
             }

@@ -12,6 +12,7 @@ mod odb;
 mod quarantine;
 mod refs;
 mod repository;
+mod rules;
 mod shallow;
 mod shared;
 mod store;

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use gix_object::Find as _;
 use gix_odb::Header as _;
@@ -22,16 +23,18 @@ pub(crate) struct Odb {
     handles: Mutex<Handles>,
 }
 
+#[derive(Default)]
 struct Handles {
-    store: Arc<gix_odb::Store>,
+    // Opened when something is asked, which takes a look at each pack: a push may end before.
+    store: Option<(Arc<gix_odb::Store>, Instant)>,
     idle: Vec<gix_odb::HandleArc>,
     // Handles of an earlier store are not put back.
     generation: u64,
 }
 
 impl Handles {
-    fn replace(&mut self, store: Arc<gix_odb::Store>) {
-        self.store = store;
+    fn forget(&mut self) {
+        self.store = None;
         self.idle.clear();
         self.generation = self.generation.wrapping_add(1);
     }
@@ -40,21 +43,23 @@ impl Handles {
 impl Odb {
     /// Opens an `objects` directory. Objects larger than `max_object` bytes are not read, only their kind is.
     pub(crate) fn open(path: PathBuf, format: ObjectFormat, max_object: u64) -> Result<Self, Error> {
-        let store = open_store(&path, format)?;
-        let handles = Mutex::new(Handles { store, idle: Vec::new(), generation: 0 });
-        Ok(Self { path, format, max_object, handles })
+        if !path.is_dir() {
+            return Err(Error::new(ErrorKind::Store, "there is no object directory"));
+        }
+        Ok(Self { path, format, max_object, handles: Mutex::default() })
     }
 
-    /// Forgets what it knows of the directory. To be called when a push begins to rely on what is there.
+    /// Forgets what it knows of the directory, if it is older than this. To be called when a push begins to rely on what
+    /// is there.
     ///
     /// Packs that `git gc` removed stay readable while they are open, and with them objects that nobody else has any
     /// more. A git process lives for one push; a server that does not do this would, hours later, let a ref point at
     /// an object that was pruned long ago.
-    pub(crate) fn renew(&self) -> Result<(), Error> {
-        let store = open_store(&self.path, self.format)?;
+    pub(crate) fn renew(&self, older_than: Duration) {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        handles.replace(store);
-        Ok(())
+        if handles.store.as_ref().is_some_and(|(_, opened)| opened.elapsed() >= older_than) {
+            handles.forget();
+        }
     }
 
     /// The object with this id, if it is not longer than `max_len` bytes.
@@ -120,10 +125,21 @@ impl Odb {
     fn take(&self, broken: Option<u64>) -> Result<(gix_odb::HandleArc, u64), Error> {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         if broken == Some(handles.generation) {
-            handles.replace(open_store(&self.path, self.format)?);
+            handles.forget();
         }
-        let handle = handles.idle.pop().unwrap_or_else(|| handles.store.to_cache_arc());
-        Ok((handle, handles.generation))
+        if let Some(handle) = handles.idle.pop() {
+            return Ok((handle, handles.generation));
+        }
+        let store = match &handles.store {
+            Some((store, _)) => Arc::clone(store),
+            None => {
+                let opened = Instant::now();
+                let store = open_store(&self.path, self.format)?;
+                handles.store = Some((Arc::clone(&store), opened));
+                store
+            }
+        };
+        Ok((store.to_cache_arc(), handles.generation))
     }
 
     fn put_back(&self, handle: gix_odb::HandleArc, generation: u64) {
@@ -246,7 +262,9 @@ mod tests {
         sandbox.in_bare(&["update-ref", "-d", "refs/heads/main"]);
         sandbox.in_bare(&["gc", "-q", "--prune=now"]);
         sandbox.in_bare(&["prune-packed", "-q"]);
-        odb.renew().unwrap();
+        odb.renew(Duration::from_secs(3600));
+        assert_eq!(odb.kind(&commit).unwrap(), Some(ObjectKind::Commit));
+        odb.renew(Duration::ZERO);
         assert_eq!(odb.kind(&commit).unwrap(), None);
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fs::{Fs, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
+use super::rules::{Rules, boolean};
 use super::shared::Shared;
 use super::{Odb, name};
 use crate::Error;
@@ -18,6 +19,7 @@ pub(crate) struct Repository {
     bare: bool,
     refs: Refs,
     hidden: HiddenRefs,
+    rules: Rules,
     fs: Fs,
 }
 
@@ -63,9 +65,10 @@ impl Repository {
             packed_timeout: timeout("core.packedrefstimeout", 1000),
         };
         let hidden = HiddenRefs::new(config.all(&["receive.hiderefs", "transfer.hiderefs"]));
+        let rules = Rules::read(&config)?;
         let fs = Fs::new(shared);
         let refs = Refs::new(git_dir.clone(), format, fs.clone(), options);
-        Ok(Self { git_dir, format, bare, refs, hidden, fs })
+        Ok(Self { git_dir, format, bare, refs, hidden, rules, fs })
     }
 
     /// Makes a new bare repository, or opens the one that is there already.
@@ -127,6 +130,11 @@ impl Repository {
         &self.hidden
     }
 
+    /// What the configuration says of pushes.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// Its objects; those larger than `max_object` bytes are not read.
     pub(crate) fn odb(&self, max_object: u64) -> Result<Odb, Error> {
         Odb::open(self.objects_dir(), self.format, max_object)
@@ -177,13 +185,6 @@ fn follow_dot_git(path: &Path) -> Result<Option<PathBuf>, Error> {
         return Ok(is_git_dir(&git_dir).then_some(git_dir));
     }
     Ok(None)
-}
-
-fn boolean(config: &Config, key: &str) -> Result<Option<bool>, Error> {
-    config.boolean(key).map_err(|value| {
-        let text = format!("bad boolean config value '{}' for '{key}'", String::from_utf8_lossy(&value));
-        Error::new(crate::ErrorKind::Store, text)
-    })
 }
 
 /// Checks the repository's version and extensions (gitrepository-layout, "Git Repository Format Versions").

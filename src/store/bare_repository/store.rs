@@ -23,6 +23,11 @@ use crate::{Error, ErrorKind};
 /// made durable and moved into place, and after that the refs move, each by compare-and-swap under git's own lock files.
 /// Other processes, git among them, may use the repository at the same time.
 ///
+/// What the repository's own configuration file says of pushes holds: `receive.denyDeletes`,
+/// `receive.denyNonFastForwards` (which `git init --shared` sets), `receive.denyDeleteCurrent`, `receive.fsckObjects`,
+/// `receive.hideRefs` and their like under `transfer`. It is read when the repository is opened. What is about the
+/// connection rather than the repository (limits, time-outs, push options, nonces) is for the server to set.
+///
 /// Cheap to clone; clones share what they know of the repository's packs.
 ///
 /// ```
@@ -84,11 +89,11 @@ impl BareRepository {
         let settings = Settings {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             detect_collisions: true,
-            deny_delete_current: true,
+            deny_delete_current: repository.rules().deny_delete_current,
             limits: PackLimits::default(),
         };
         let hidden = Arc::new(repository.hidden_refs().clone());
-        let examine = Examine::default();
+        let examine = Examine { checks: repository.rules().checks.clone(), scan: None };
         Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine, hidden })
     }
 
@@ -107,8 +112,8 @@ impl BareRepository {
         self
     }
 
-    /// Whether the branch that `HEAD` names may not be deleted (git's `receive.denyDeleteCurrent`, which refuses by
-    /// default). Default yes.
+    /// Whether the branch that `HEAD` names may not be deleted. Default: what the repository's configuration says under
+    /// `receive.denyDeleteCurrent`, and that it may not if it says nothing.
     #[must_use]
     pub fn deny_delete_current(mut self, deny: bool) -> Self {
         self.settings.deny_delete_current = deny;
@@ -116,8 +121,9 @@ impl BareRepository {
     }
 
     /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
-    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks, as with
-    /// git, for histories that are imported break old rules more often than one would think.
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: what the
+    /// repository's configuration says under `receive.fsckObjects`, `transfer.fsckObjects` and `receive.fsck.<message>`;
+    /// if it says nothing no checks, for histories that are imported break old rules more often than one would think.
     #[must_use]
     pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
         self.examine.checks = checks.into();

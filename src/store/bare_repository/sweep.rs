@@ -33,7 +33,9 @@ pub(super) fn sweep(repository: &Repository) {
         }
         let Some(mut keep) = abandoned(&path) else { continue };
         let mut text = Vec::new();
-        if (&mut keep).take(KEEP_TEXT.len() as u64 + 1).read_to_end(&mut text).is_err() || text != KEEP_TEXT {
+        if (&mut keep).take((KEEP_TEXT.len() as u64).saturating_add(1)).read_to_end(&mut text).is_err()
+            || text != KEEP_TEXT
+        {
             continue;
         }
         if !path.with_extension("idx").exists() {

@@ -106,12 +106,12 @@ pub(super) const OWNER: &str = "owner";
 
 impl QuarantineDirectory {
     fn create(fs: &Fs, objects: &Path) -> io::Result<Self> {
-        let mut attempts = 0;
+        let mut attempts = 0..10;
         let path = loop {
             let path = objects.join(format!("tmp_objdir-incoming-{}", unique_suffix()));
             match fs.create_private_dir(&path) {
                 Ok(()) => break path,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts < 10 => attempts += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts.next().is_some() => {}
                 Err(error) => return Err(error),
             }
         };

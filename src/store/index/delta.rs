@@ -166,8 +166,8 @@ fn failed(why: &str) -> Error {
 #[cfg(feature = "_fuzzing")]
 #[doc(hidden)]
 #[allow(clippy::arithmetic_side_effects, reason = "a fuzz target is a test")]
-pub fn fuzzed(bytes: &[u8]) {
-    let Some((&[base_len, piece], delta)) = bytes.split_first_chunk() else { return };
+pub fn fuzzed(bytes: &[u8]) -> bool {
+    let Some((&[base_len, piece], delta)) = bytes.split_first_chunk() else { return false };
     let base: Vec<u8> = (0..u32::from(base_len) * 3).map(|i| (i * 7) as u8).collect();
     let apply = |piece: usize| -> Result<Vec<u8>, ()> {
         let (header, mut rest) = DeltaHeader::parse(delta, delta.len() as u64).map_err(|_| ())?;
@@ -188,6 +188,7 @@ pub fn fuzzed(bytes: &[u8]) {
     let whole = apply(usize::MAX);
     assert_eq!(apply(piece.into()), whole);
     assert_eq!(apply(1), whole);
+    whole.is_ok()
 }
 
 #[cfg(test)]

@@ -16,17 +16,6 @@
 //! for the end and lets go of the object before it goes down there, so what is alive at one moment grows with the
 //! logarithm of the tree and not with its depth: no cache, and no base is ever inflated twice. Objects over
 //! [`PackLimits::in_memory`] go through a temporary file.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::panic,
-        clippy::unreachable
-    )
-)]
 
 mod content;
 mod delta;

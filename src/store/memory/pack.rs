@@ -22,9 +22,9 @@ impl Bytes {
                     continue;
                 }
             };
-            let (now, later) = bytes.split_at(bytes.len().min(PIECE - room.len()));
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE.saturating_sub(room.len())));
             room.extend_from_slice(now);
-            self.len += now.len() as u64;
+            self.len = self.len.saturating_add(now.len() as u64);
             bytes = later;
         }
     }
@@ -43,9 +43,9 @@ impl ReadAt for Bytes {
             let from = self.at(offset)?;
             let len = from.len().min(buf.len());
             let (now, later) = buf.split_at_mut(len);
-            now.copy_from_slice(&from[..len]);
+            now.copy_from_slice(from.get(..len).unwrap_or_default());
             buf = later;
-            offset += len as u64;
+            offset = offset.saturating_add(len as u64);
         }
         Ok(())
     }
@@ -57,9 +57,10 @@ impl PackFile for Bytes {
         let (over, beyond) = bytes.split_at(inside);
         for (at, byte) in (offset..).zip(over) {
             let at = usize::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
-            self.pieces[at / PIECE][at % PIECE] = *byte;
+            let there = self.pieces.get_mut(at / PIECE).and_then(|piece| piece.get_mut(at % PIECE));
+            *there.ok_or(io::ErrorKind::InvalidInput)? = *byte;
         }
-        if !beyond.is_empty() && offset + inside as u64 != self.len {
+        if !beyond.is_empty() && offset.saturating_add(inside as u64) != self.len {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         self.append(beyond);

@@ -1,0 +1,142 @@
+use super::Objects;
+use crate::fsck::{Checks, Message, Severity};
+use crate::git_config::Config;
+use crate::proto::{Command, ObjectId, ObjectKind};
+use crate::push::{Progress, UpdateRequest};
+use crate::store::ancestry::{Ancestry, Step, Verdict};
+use crate::{Error, ErrorKind};
+
+/// How many commits are looked at to find out whether one update is a fast-forward: of a history of a million commits all,
+/// in some 150 MB.
+const MAX_COMMITS: usize = 1_000_000;
+
+/// What a repository's own configuration says of the pushes that it takes (git-config, `receive.*`).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    deny_deletes: bool,
+    deny_non_fast_forwards: bool,
+    pub(super) deny_delete_current: bool,
+    pub(super) checks: Option<Checks>,
+}
+
+impl Rules {
+    pub(super) fn read(config: &Config) -> Result<Self, Error> {
+        let is_set = |key| boolean(config, key).map(Option::unwrap_or_default);
+        let fsck = match boolean(config, "receive.fsckobjects")? {
+            None => is_set("transfer.fsckobjects")?,
+            Some(fsck) => fsck,
+        };
+        let deny_delete_current = match config.get("receive.denydeletecurrent").as_deref() {
+            Some(value) if value.eq_ignore_ascii_case(b"ignore") || value.eq_ignore_ascii_case(b"warn") => false,
+            Some(value) if value.eq_ignore_ascii_case(b"refuse") => true,
+            _ => boolean(config, "receive.denydeletecurrent")?.unwrap_or(true),
+        };
+        Ok(Self {
+            deny_deletes: is_set("receive.denydeletes")?,
+            deny_non_fast_forwards: is_set("receive.denynonfastforwards")?,
+            deny_delete_current,
+            checks: if fsck { Some(checks(config)?) } else { None },
+        })
+    }
+
+    /// Refuses what the configuration forbids to delete.
+    pub(super) fn judge_deletes(&self, request: &mut UpdateRequest, progress: &Progress) {
+        if !self.deny_deletes {
+            return;
+        }
+        request.refuse_where(|command| {
+            (command.is_delete() && is_branch(command)).then(|| {
+                progress.note(format_args!("error: denying ref deletion for {}", name(command)));
+                "deletion prohibited"
+            })
+        });
+    }
+
+    /// Refuses branches that would lose some of their history. `objects` are those of the push and of the repository.
+    pub(super) fn judge_fast_forwards(
+        &self,
+        request: &mut UpdateRequest,
+        objects: &impl Objects,
+        progress: &Progress,
+        mut go_on: impl FnMut() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if !self.deny_non_fast_forwards {
+            return Ok(());
+        }
+        let mut refusals = Vec::new();
+        for (place, command) in request.open().filter(|(_, command)| command.is_update() && is_branch(command)) {
+            let reason = match judge(command.old, command.new, objects, &mut go_on)? {
+                Verdict::Ancestor => continue,
+                Verdict::NoCommit => "bad ref",
+                Verdict::TooLong => "history too long to tell a fast-forward",
+                Verdict::Stranger => {
+                    let name = name(command);
+                    progress.note(format_args!("error: denying non-fast-forward {name} (you should pull first)"));
+                    "non-fast-forward"
+                }
+            };
+            refusals.push((place, reason));
+        }
+        for (place, reason) in refusals {
+            request.refuse(place, reason);
+        }
+        Ok(())
+    }
+}
+
+fn judge(
+    old: ObjectId,
+    new: ObjectId,
+    objects: &impl Objects,
+    go_on: &mut impl FnMut() -> Result<(), Error>,
+) -> Result<Verdict, Error> {
+    let mut ancestry = Ancestry::new(old, new, MAX_COMMITS);
+    loop {
+        match ancestry.step() {
+            Step::Done(verdict) => return Ok(verdict),
+            Step::Read(id) => {
+                go_on()?;
+                let is_commit = objects.kind(&id)? == Some(ObjectKind::Commit);
+                let object = if is_commit { objects.object(&id)? } else { None };
+                ancestry.give(id, object.as_ref().map(|(kind, data)| (*kind, &data[..])));
+            }
+        }
+    }
+}
+
+fn is_branch(command: &Command) -> bool {
+    command.name.starts_with(b"refs/heads/")
+}
+
+fn name(command: &Command) -> String {
+    String::from_utf8_lossy(&command.name).into_owned()
+}
+
+/// The checks of `receive.fsckObjects`, with what `receive.fsck.<message>` says of each; the skip list is not read.
+fn checks(config: &Config) -> Result<Checks, Error> {
+    let mut checks = Checks::new();
+    for (name, value) in config.section("receive") {
+        let Some(id) = name.strip_prefix(b"fsck.").filter(|id| *id != b"skiplist") else { continue };
+        let bad = |what: &str| {
+            let text = format!("{what} in 'receive.{}'", String::from_utf8_lossy(name));
+            Error::new(ErrorKind::Store, text)
+        };
+        let message = std::str::from_utf8(id).ok().and_then(Message::from_id).ok_or_else(|| bad("unknown message"))?;
+        let severity = match value.unwrap_or_default().to_ascii_lowercase().as_slice() {
+            b"error" => Severity::Error,
+            b"warn" => Severity::Warning,
+            b"ignore" => Severity::Ignore,
+            _ => return Err(bad("a severity that is not error, warn or ignore")),
+        };
+        checks = checks.set(message, severity);
+    }
+    Ok(checks)
+}
+
+/// A variable that is true or false.
+pub(super) fn boolean(config: &Config, key: &str) -> Result<Option<bool>, Error> {
+    config.boolean(key).map_err(|value| {
+        let text = format!("bad boolean config value '{}' for '{key}'", String::from_utf8_lossy(&value));
+        Error::new(ErrorKind::Store, text)
+    })
+}

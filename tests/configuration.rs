@@ -1,0 +1,166 @@
+//! What a repository's own configuration says of pushes, beside git: the same pushes into two copies of a repository, one
+//! served by us, one by `git receive-pack`.
+
+#![cfg(feature = "bare-repository")]
+
+mod support;
+
+use support::git::{Output, Repo};
+use support::server::Daemon;
+
+/// Two repositories that are the same, and a clone of them.
+struct World {
+    daemon: Daemon,
+    ours: Repo,
+    gits: Repo,
+    work: Repo,
+}
+
+impl World {
+    fn new() -> Self {
+        let (daemon, gits, work) = (Daemon::start(), Repo::bare(), Repo::work());
+        work.commit("main", &[("file", b"1\n")]);
+        work.commit("main", &[("file", b"2\n")]);
+        work.git(["branch", "-q", "side", "main~1"]);
+        work.git(["tag", "v1", "main"]);
+        let refs = ["main", "main:refs/heads/old", "side", "v1"];
+        work.push(&daemon.url("demo.git"), &refs);
+        work.push(gits.path().to_str().expect("a path of text"), &refs);
+        let ours = daemon.repository("demo.git");
+        let world = Self { daemon, ours, gits, work };
+        world.assert_same("at first");
+        world
+    }
+
+    fn set(&self, key: &str, value: &str) {
+        for repo in [&self.ours, &self.gits] {
+            repo.git(["config", key, value]);
+        }
+    }
+
+    #[track_caller]
+    fn assert_same(&self, what: &str) {
+        assert_eq!(self.ours.refs(), self.gits.refs(), "{what}");
+    }
+
+    /// Pushes to both; gives what was said of each ref, which must be the same, and what git showed beside it of ours.
+    #[track_caller]
+    fn push(&self, arguments: &[&str]) -> (Vec<String>, String) {
+        let gits = self.gits.path().to_str().expect("a path of text").to_owned();
+        let [ours, theirs] = [self.daemon.url("demo.git"), gits].map(|url| {
+            let arguments = [&["--porcelain"], arguments].concat();
+            self.work.try_push(&url, &arguments)
+        });
+        let statuses = |said: &Output| -> Vec<String> {
+            let text = said.text();
+            let lines = text.lines().filter(|line| line.contains('\t'));
+            lines.map(|line| line.split("[remote rejected]").last().unwrap_or_default().to_owned()).collect()
+        };
+        assert_eq!(statuses(&ours), statuses(&theirs), "{arguments:?}: {}", ours.stderr);
+        self.assert_same(&format!("{arguments:?}"));
+        // What git's own says in so many words, ours says as well.
+        for line in theirs.stderr.lines().filter(|line| line.starts_with("remote: error: denying")) {
+            assert!(ours.stderr.contains(line.trim_end()), "{line:?} is not in {}", ours.stderr);
+        }
+        (statuses(&ours), ours.stderr)
+    }
+}
+
+#[test]
+fn history_is_kept_where_the_configuration_says_so() {
+    let world = World::new();
+    let lost = ["--force", "side:refs/heads/old", "main:refs/heads/side", "side:refs/tags/v1"];
+    world.set("receive.denyNonFastForwards", "true");
+    let (statuses, _) = world.push(&lost);
+    assert!(statuses.iter().any(|line| line.contains("non-fast-forward")), "{statuses:?}");
+    world.set("receive.denyNonFastForwards", "false");
+    let (statuses, _) = world.push(&lost);
+    assert!(!statuses.iter().any(|line| line.contains("non-fast-forward")), "{statuses:?}");
+}
+
+#[test]
+fn a_repository_that_is_shared_keeps_its_history() {
+    let (daemon, work) = (Daemon::start(), Repo::work());
+    work.commit("main", &[("file", b"1\n")]);
+    let dir = daemon.repository("shared.git");
+    std::fs::create_dir(dir.path()).expect("a directory");
+    dir.git(["init", "-q", "--bare", "--shared"]);
+    work.push(&daemon.url("shared.git"), &["main"]);
+    work.commit("other", &[("file", b"2\n")]);
+    let said = work.try_push(&daemon.url("shared.git"), &["--force", "other:main"]);
+    assert!(said.stderr.contains("! [remote rejected] other -> main (non-fast-forward)"), "{}", said.stderr);
+}
+
+#[test]
+fn a_branch_that_would_hold_no_commit_is_a_bad_ref() {
+    let world = World::new();
+    world.set("receive.denyNonFastForwards", "true");
+    let tree = world.work.rev("main^{tree}");
+    let (statuses, _) = world.push(&["--force", &format!("{tree}:refs/heads/old")]);
+    assert!(statuses.iter().any(|line| line.contains("bad ref")), "{statuses:?}");
+}
+
+#[test]
+fn branches_stay_where_the_configuration_says_so() {
+    let world = World::new();
+    world.set("receive.denyDeletes", "yes");
+    let (statuses, _) = world.push(&["--delete", "old", "v1"]);
+    assert!(statuses.iter().any(|line| line.contains("deletion prohibited")), "{statuses:?}");
+    assert!(world.ours.refs().iter().all(|(name, _)| name != "refs/tags/v1"), "the rule is for branches");
+    world.set("receive.denyDeletes", "no");
+    world.push(&["--delete", "old"]);
+}
+
+#[test]
+fn the_current_branch_goes_where_the_configuration_says_so() {
+    for value in ["refuse", "true", "ignore", "warn", "false"] {
+        let world = World::new();
+        world.set("receive.denyDeleteCurrent", value);
+        world.push(&["--delete", "main"]);
+    }
+}
+
+#[test]
+fn objects_are_checked_where_the_configuration_says_so() {
+    let world = World::new();
+    let bad = world.work.git_with_input(
+        ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"],
+        format!(
+            "tree {}\nauthor A <a@example.org 1 +0000\ncommitter A <a@example.org> 1 +0000\n\nbad\n",
+            world.work.rev("main^{tree}")
+        )
+        .as_bytes(),
+    );
+    let refspec = format!("{}:refs/heads/bad", bad.text());
+    for (key, value, refuses) in [
+        ("receive.fsckObjects", "true", true),
+        ("receive.fsck.badEmail", "ignore", false),
+        ("receive.fsck.badEmail", "error", true),
+        ("receive.fsckObjects", "false", false),
+        ("transfer.fsckObjects", "true", false),
+    ] {
+        world.set(key, value);
+        let gits = world.gits.path().to_str().expect("a path of text").to_owned();
+        for (whose, url) in [("ours", world.daemon.url("demo.git")), ("git's", gits)] {
+            let said = world.work.try_push(&url, &[&refspec]);
+            assert_eq!(!said.status.success(), refuses, "{whose}, {key}={value}: {}", said.stderr);
+            assert_eq!(said.stderr.contains("badEmail"), refuses, "{whose}, {key}={value}: {}", said.stderr);
+            if !refuses {
+                world.work.push(&url, &["--delete", "bad"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_no_permission() {
+    let world = World::new();
+    for (key, value) in [("receive.denyDeletes", "perhaps"), ("receive.fsck.noSuchMessage", "error")] {
+        world.ours.git(["config", "receive.fsckObjects", "true"]);
+        world.ours.git(["config", key, value]);
+        let said = world.work.try_push(&world.daemon.url("demo.git"), &["main:refs/heads/new"]);
+        assert!(!said.status.success(), "{key}={value}");
+        world.ours.git(["config", "--unset", key]);
+    }
+    world.work.push(&world.daemon.url("demo.git"), &["main:refs/heads/new"]);
+}
