@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::alternates;
 use super::connectivity::{Check, Links};
-use super::incoming::{Brought, Targets};
+use super::incoming::Brought;
 use super::known;
 use super::migrate::{Migrated, pack_name};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use super::{alternates, shallow};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::complete::{self, Targets};
 use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
@@ -80,7 +81,8 @@ impl Landing {
         let migrated =
             migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
         let brought = sealed.map(Sealed::brought);
-        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
+        let targets =
+            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
         self.move_refs(&mut request, &targets);
         // From here on the refs keep the pack.
         drop(migrated);
@@ -185,22 +187,9 @@ impl Landing {
         };
         let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
         let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
-        if found.iter().all(Result::is_ok) {
-            return Ok(());
-        }
-        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
-        let cut_off = shallow::cut_off(request.shallow(), &targets)?;
-        for (place, found) in places.into_iter().zip(found) {
-            if let Err(missing) = found {
-                if cut_off.contains(&missing.object) {
-                    request.refuse(place, "shallow update not allowed");
-                    continue;
-                }
-                self.progress.try_say(format!("error: {}\n", missing.text));
-                request.refuse(place, "missing necessary objects");
-            }
-        }
-        Ok(())
+        let targets =
+            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
+        complete::refuse(request, places, found, &targets, &self.progress)
     }
 
     fn move_refs(&self, request: &mut UpdateRequest, targets: &Targets<'_>) {
