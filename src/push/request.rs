@@ -139,9 +139,10 @@ impl UpdateRequest {
         self.capabilities.value("agent")
     }
 
-    /// What the client calls this push in its own logs (`session-id`), if it was told that the server wants to know.
+    /// What the client calls this push in its own logs (`session-id`); `None` unless the server had
+    /// [told it](crate::proto::Advertisement::with_session_id) its own name for it.
     pub fn session_id(&self) -> Option<&[u8]> {
-        self.capabilities.value("session-id")
+        self.capabilities.value("session-id").filter(|_| self.negotiated.session_id)
     }
 
     /// What was negotiated.
