@@ -35,6 +35,9 @@ struct Args {
     /// The repository; made if it is not there.
     #[arg(long)]
     repository: PathBuf,
+    /// The object format that it is made in: sha1, or sha256 if the crate's feature of that name is on.
+    #[arg(long, default_value = "sha1", value_parser = object_format)]
+    object_format: ObjectFormat,
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, default_value = "127.0.0.1:9418")]
     listen: SocketAddr,
@@ -125,7 +128,7 @@ async fn deploy(args: &Args, command: &Command, progress: &Progress) -> std::io:
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let args = Args::parse();
-    let repository = BareRepository::init(&args.repository, ObjectFormat::Sha1)?;
+    let repository = BareRepository::init(&args.repository, args.object_format)?;
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/app.git main", listener.local_addr()?);
     loop {
@@ -151,4 +154,8 @@ async fn connection(stream: TcpStream, args: Args, repository: BareRepository) -
         .service(ReceivePack::new(repository).pre_receive(rules));
     serve(read, write, advertisement, service).await?;
     Ok(())
+}
+
+fn object_format(name: &str) -> Result<ObjectFormat, String> {
+    ObjectFormat::from_name(name.as_bytes()).ok_or_else(|| format!("this build does not know the object format {name}"))
 }

@@ -11,6 +11,7 @@ use receive_pack::proto::HiddenRefs;
 use receive_pack::receive::ReceivePack;
 use receive_pack::store::{BareRepository, Store};
 use support::fast_import::Shape;
+use support::format::formats;
 use support::git::{Repo, assert_same_repository};
 use support::host::Host;
 use support::io::Script;
@@ -74,9 +75,9 @@ fn host(target: &Repo) -> Host {
 
 #[test]
 fn it_is_the_advertisement_of_git() {
-    assert_as_git(&Repo::bare());
-    #[cfg(feature = "sha256")]
-    assert_as_git(&Repo::init(&["--bare", "--object-format=sha256"]));
+    for format in formats() {
+        assert_as_git(&Repo::bare_in(format.name()));
+    }
     let repo = Shape::SMALL.repository().borrow();
     for name in ["refs/for/x", "refs/notes/n", "refs/heads/a-b", "refs/heads/a/b", "refs/stash"] {
         repo.git(["update-ref", name, "main"]);

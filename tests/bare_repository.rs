@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::ObjectKind;
 use receive_pack::store::BareRepository;
+use support::format::{format, oid};
 use support::git::Repo;
 use support::io::{READ_SIZES, Script};
 use support::pack::{self, BigPack, Delta, PackBuilder, Shape, blob_id};
 use support::request::{Reply, Request};
 use support::server::{heard, serve};
-
-const SHA1: ObjectFormat = ObjectFormat::Sha1;
 
 /// Pushes into `repo` and gives what the client was told.
 async fn push_into(repo: &Repo, reader: Script) -> Reply {
@@ -91,17 +90,17 @@ async fn deltas_of_every_kind_are_resolved() {
     let base = builder.object(ObjectKind::Blob, texts[0]);
     builder.ref_delta(&blob_id(texts[1]), &Delta::between(texts[1], texts[2]));
     builder.ofs_delta(base, &Delta::between(texts[0], b"by offset\n"));
-    let known_blob = ObjectId::from_hex(SHA1, known_blob.as_bytes()).expect("an id");
+    let known_blob = oid(&known_blob);
     builder.ref_delta(&known_blob, &Delta::between(b"a text that the server has\n", texts[3]));
     let ids = texts.map(blob_id);
     let offset_id = blob_id(b"by offset\n");
     let names = ["a", "b", "c", "d", "e"];
     let tree = pack::tree(names.into_iter().zip(ids.iter().chain([&offset_id])));
-    let tree_id = pack::object_id(SHA1, ObjectKind::Tree, &tree);
+    let tree_id = pack::object_id(format(), ObjectKind::Tree, &tree);
     let commit = pack::commit(&tree_id, &[]);
     builder.object(ObjectKind::Tree, &tree);
     builder.object(ObjectKind::Commit, &commit);
-    let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+    let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
 
     let request = Request::new().create("refs/heads/deltas", tip).pack(builder.finish());
     push_into(&repo, Script::of(request.bytes()).stays_open()).await.assert_ok();

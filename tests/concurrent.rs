@@ -11,7 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::{ObjectId, ObjectKind};
+use support::format::format;
 use support::git::Repo;
 use support::pack::{self, PackBuilder, blob_id};
 use support::request::{Advertised, Reply, Request, pkt};
@@ -25,7 +26,7 @@ type Accepted = Mutex<Vec<(String, String, String, String)>>;
 
 /// A commit on top of another that nobody else makes, with all that it needs but its parent.
 fn child_of(parent: &str, text: &str) -> (ObjectId, PackBuilder) {
-    let format = ObjectFormat::Sha1;
+    let format = format();
     let mut builder = PackBuilder::default();
     builder.blob(text.as_bytes());
     let tree = pack::tree([("file", &blob_id(text.as_bytes()))]);

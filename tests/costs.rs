@@ -10,7 +10,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use flate2::{Compress, Compression, FlushCompress};
-use receive_pack::proto::{Limits, ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::{Limits, ObjectKind};
+use support::format::{format, made_up};
 use support::pack::{self, BLOB, Delta, PackBuilder};
 use support::request::{Advertised, Reply, Request, pkt};
 use support::server::Daemon;
@@ -44,11 +45,11 @@ fn answer(what: &str, request: &[u8], bound: u64) -> (Reply, Daemon) {
 /// Something that is taken: the objects of the pack, and a commit beside them for the ref.
 #[track_caller]
 fn accepted(what: &str, mut builder: PackBuilder) {
-    let tree = ObjectId::from_hex(ObjectFormat::Sha1, b"4b825dc642cb6eb9a060e54bf8d69288fbee4904").expect("an id");
+    let tree = pack::object_id(format(), ObjectKind::Tree, b"");
     builder.object(ObjectKind::Tree, b"");
     let commit = pack::commit(&tree, &[]);
     builder.object(ObjectKind::Commit, &commit);
-    let tip = pack::object_id(ObjectFormat::Sha1, ObjectKind::Commit, &commit);
+    let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
     let (reply, daemon) =
         answer(what, &Request::new().create("refs/heads/main", tip).pack(builder.finish()).bytes(), BOUND);
     reply.assert_ok();
@@ -62,7 +63,7 @@ fn accepted(what: &str, mut builder: PackBuilder) {
 #[track_caller]
 fn refused(what: &str, pack: impl Into<bytes::Bytes>, words: &[&str]) {
     let (reply, daemon) =
-        answer(what, &Request::new().create("refs/heads/main", "1".repeat(40)).pack(pack).bytes(), BOUND);
+        answer(what, &Request::new().create("refs/heads/main", made_up('1')).pack(pack).bytes(), BOUND);
     assert!(words.iter().all(|word| reply.unpack.contains(word)), "{what}: {reply:?}");
     assert!(reply.refs[0].1.is_err(), "{reply:?}");
     let target = daemon.repository("x.git");
@@ -219,7 +220,7 @@ fn as_many_commands_as_may_be() {
     let commands = Limits::default().commands;
     let mut request = Request::new();
     for number in 0..commands {
-        request = request.create(&format!("refs/heads/branch-{number:06}"), "1".repeat(40));
+        request = request.create(&format!("refs/heads/branch-{number:06}"), made_up('1'));
     }
     let request = request.pack(PackBuilder::default().finish()).bytes();
     let (reply, _daemon) = answer("100,000 commands", &request, BOUND / 4 + 1000 * commands as u64);

@@ -11,9 +11,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use receive_pack::store::BareRepository;
+use support::format::zero;
 use support::git::Repo;
 use support::io::Script;
-use support::request::{Reply, Request, ZERO, pkt};
+use support::request::{Reply, Request, pkt};
 use support::rng::Rng;
 use support::server::{example, heard, serve};
 
@@ -57,12 +58,13 @@ impl Push {
     fn new(source: &Repo, atomic: bool, moves: Moves) -> Self {
         let mut request = Request::new();
         let mut revisions = String::new();
+        let zero = zero();
         for (name, old, new) in &moves {
             request = request.update(&format!("refs/heads/{name}"), old, new);
             revisions += &[(new, ""), (old, "^")].map(|(id, sign)| format!("{sign}{id}\n")).concat();
         }
         let revisions: String =
-            revisions.lines().filter(|id| !id.contains(ZERO)).map(|id| id.to_owned() + "\n").collect();
+            revisions.lines().filter(|id| !id.contains(&zero)).map(|id| id.to_owned() + "\n").collect();
         let args = ["pack-objects", "-q", "--revs", "--thin", "--stdout"];
         let pack = source.git_with_input(args, revisions.as_bytes()).stdout;
         let request = if atomic { request.capability("atomic") } else { request }.pack(pack);
@@ -84,9 +86,9 @@ impl Push {
     fn rest(&self, now: &[(String, String)]) -> Option<Script> {
         let holds = |name: &str| now.iter().find(|(other, _)| *other == format!("refs/heads/{name}"));
         let mut request = Request::new();
-        let mut left = 0;
+        let (mut left, zero) = (0, zero());
         for (name, old, new) in &self.moves {
-            let value = holds(name).map_or(ZERO, |(_, id)| id);
+            let value = holds(name).map_or(&zero, |(_, id)| id);
             if value == old {
                 request = request.update(&format!("refs/heads/{name}"), old, new);
                 left += 1;
@@ -122,7 +124,7 @@ async fn a_server_that_is_killed_leaves_each_ref_old_or_new_and_all_objects() {
         template.git(["update-ref", &format!("refs/heads/{name}"), &old]);
     }
     template.git(["pack-refs", "--all"]);
-    let zero = ZERO.to_owned();
+    let zero = zero();
     let all: Moves = vec![
         ("main", old.clone(), first.clone()),
         ("b", old.clone(), second.clone()),
@@ -190,11 +192,11 @@ async fn a_server_that_is_killed_leaves_each_ref_old_or_new_and_all_objects() {
 /// Looks at a repository whose server was killed: 0 if all refs are old, 2 if all are new.
 fn look(repo: &Repo, push: &Push, said: &[u8], context: &str) -> usize {
     repo.fsck();
-    let refs = repo.refs();
+    let (refs, zero) = (repo.refs(), zero());
     let mut moved = 0;
     for (name, old, new) in &push.moves {
         let name = format!("refs/heads/{name}");
-        let value = refs.iter().find(|(other, _)| *other == name).map_or(ZERO, |(_, id)| id);
+        let value = refs.iter().find(|(other, _)| *other == name).map_or(&zero, |(_, id)| id);
         assert!(value == old || value == new, "{context}: {name} holds {value}");
         moved += usize::from(value == new);
     }
@@ -205,8 +207,8 @@ fn look(repo: &Repo, push: &Push, said: &[u8], context: &str) -> usize {
         let reply: Reply = heard(said).1;
         for (name, result) in reply.refs {
             let told = push.moves.iter().find(|(other, ..)| format!("refs/heads/{other}") == name).expect("our ref");
-            let value = refs.iter().find(|(other, _)| *other == name).map_or(ZERO, |(_, id)| id);
-            assert!(result.is_err() || value == told.2, "{context}: {name} was reported");
+            let value = refs.iter().find(|(other, _)| *other == name).map_or(&zero, |(_, id)| id);
+            assert!(result.is_err() || *value == told.2, "{context}: {name} was reported");
         }
     }
     match moved {

@@ -18,6 +18,7 @@ use receive_pack::serve::Serve;
 use receive_pack::store::{MemoryStore, Store};
 use support::fast_import::Shape;
 use support::forge::Forge;
+use support::format::{format, made_up};
 use support::git::{self, Repo, assert_same_repository};
 use support::io::{NeverReads, Script};
 use support::pack::PackBuilder;
@@ -50,7 +51,7 @@ fn forge(options: &[&str]) -> (Forge, Repo, Repo, usize) {
 fn doomed() -> Request {
     let mut builder = PackBuilder::default();
     builder.blob(&Rng::new(1).bytes(300_000));
-    Request::new().create("refs/heads/doomed", "1".repeat(40)).pack(builder.finish())
+    Request::new().create("refs/heads/doomed", made_up('1')).pack(builder.finish())
 }
 
 /// Where a line may be cut: in the head, between head and pack, in the pack, before its last byte, before the report.
@@ -175,7 +176,7 @@ fn a_forge_that_is_told_to_stop_finishes_what_runs() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_given_up() {
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(format());
     let advertisement = store.advertise().await.expect("an advertisement");
     // It takes the first bytes of the advertisement, or all of that and a little of the report.
     let mut bytes = BytesMut::new();

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use proptest::prelude::*;
 use receive_pack::codec::{Builder, ReceivePackCodec};
-use receive_pack::proto::{Frame, ObjectFormat, ObjectId, PackHeader, Payload, default_capabilities};
+use receive_pack::proto::{Frame, ObjectId, PackHeader, Payload, default_capabilities};
 use receive_pack::{Error, ErrorKind};
+use support::format::format;
 use support::io::{READ_SIZES, Script};
 use support::pack::{self, Delta, PackBuilder};
 use support::request::Request;
@@ -16,7 +17,7 @@ use tokio_util::codec::Encoder;
 
 /// A codec for a server that takes push options.
 fn codec() -> Builder {
-    ReceivePackCodec::builder().advertised(default_capabilities(ObjectFormat::Sha1).with("push-options"))
+    ReceivePackCodec::builder().object_format(format()).advertised(default_capabilities(format()).with("push-options"))
 }
 
 /// All frames that a reader gives, and the error that they end in.
@@ -130,24 +131,24 @@ fn entry() -> impl Strategy<Value = EntrySpec> {
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
-    let commands = prop::collection::vec((0u8..3, "[a-z]{1,12}", any::<[u8; 20]>()), 1..5);
+    let commands = prop::collection::vec((0u8..3, "[a-z]{1,12}", id()), 1..5);
     let options = prop::option::of(prop::collection::vec("[ -~]{0,30}", 0..3));
-    let shallow = prop::collection::vec(any::<[u8; 20]>(), 0..3);
+    let shallow = prop::collection::vec(id(), 0..3);
     (shallow, commands, options, prop::collection::vec(entry(), 0..6)).prop_map(
         |(shallow, commands, options, entries)| {
             let (pack, entries) = build(&entries);
             let mut request = Request::new().pack(pack.clone());
             for id in shallow {
-                request = request.shallow(id_of(id));
+                request = request.shallow(id);
             }
             // At least one command that is no deletion: otherwise no pack follows.
-            request = request.create("refs/heads/first", id_of([1; 20]));
+            request = request.create("refs/heads/first", id_of(1));
             for (kind, name, id) in commands {
                 let name = format!("refs/heads/{name}");
                 request = match kind {
-                    0 => request.create(&name, id_of(id)),
-                    1 => request.delete(&name, id_of(id)),
-                    _ => request.update(&name, id_of(id), id_of([2; 20])),
+                    0 => request.create(&name, id),
+                    1 => request.delete(&name, id),
+                    _ => request.update(&name, id, id_of(2)),
                 };
             }
             if let Some(options) = options {
@@ -159,8 +160,15 @@ fn sample() -> impl Strategy<Value = Sample> {
     )
 }
 
-fn id_of(bytes: [u8; 20]) -> ObjectId {
-    ObjectId::from_bytes(&bytes).expect("20 bytes")
+/// Any id.
+fn id() -> impl Strategy<Value = ObjectId> {
+    let bytes = prop::collection::vec(any::<u8>(), format().len());
+    bytes.prop_map(|bytes| ObjectId::from_bytes(&bytes).expect("as many bytes as an id has"))
+}
+
+/// An id that is this byte, again and again.
+fn id_of(byte: u8) -> ObjectId {
+    ObjectId::from_bytes(&vec![byte; format().len()]).expect("as many bytes as an id has")
 }
 
 fn build(specs: &[EntrySpec]) -> (Bytes, Vec<Vec<u8>>) {
@@ -182,9 +190,7 @@ fn build(specs: &[EntrySpec]) -> (Bytes, Vec<Vec<u8>>) {
         let delta = Delta::new(10, content.len() as u64).insert(&content);
         let (offset, entry) = match (spec.kind, last) {
             (pack::OFS_DELTA, Some(base)) => (builder.ofs_delta(base, &delta), delta.wire().to_vec()),
-            (pack::OFS_DELTA | pack::REF_DELTA, _) => {
-                (builder.ref_delta(&id_of([7; 20]), &delta), delta.wire().to_vec())
-            }
+            (pack::OFS_DELTA | pack::REF_DELTA, _) => (builder.ref_delta(&id_of(7), &delta), delta.wire().to_vec()),
             (kind, _) => (builder.lie(kind, content.len() as u64, b"", &content), content),
         };
         last = Some(offset);
@@ -226,7 +232,7 @@ proptest! {
     #[test]
     fn the_wire_bytes_of_all_frames_are_the_pack(sample in sample()) {
         let (frames, _) = decode(&sample.bytes(), 4096, 0, codec());
-        let (body, trailer) = sample.pack.split_at(sample.pack.len() - 20);
+        let (body, trailer) = sample.pack.split_at(sample.pack.len() - format().len());
         prop_assert!(wire(&frames) == body);
         let Some(Frame::Complete(complete)) = frames.last() else { panic!("no Complete") };
         prop_assert_eq!(complete.checksum().map(ObjectId::as_bytes), Some(trailer));
@@ -277,8 +283,8 @@ fn small() -> Sample {
     let spec = |kind, len, level| EntrySpec { kind, level, is_text: true, len, seed: 3 };
     let specs = [spec(3, 300, 6), spec(6, 40, 6), spec(7, 10, 0), spec(2, 0, 9), spec(3, 2500, 1)];
     let (pack, entries) = build(&specs);
-    let request = Request::new().shallow(id_of([9; 20])).create("refs/heads/main", id_of([1; 20]));
-    let request = request.delete("refs/heads/old", id_of([2; 20])).options(&["a", ""]).pack(pack.clone());
+    let request = Request::new().shallow(id_of(9)).create("refs/heads/main", id_of(1));
+    let request = request.delete("refs/heads/old", id_of(2)).options(&["a", ""]).pack(pack.clone());
     Sample { request, pack, entries }
 }
 
@@ -303,7 +309,7 @@ async fn a_push_that_is_cut_at_any_byte_is_never_complete() {
             let complete = cut.iter().any(|frame| matches!(frame, Frame::Complete(_)));
             // Without inflating anything, the codec can only take the last bytes for the trailer, and says that nobody
             // compared it; the checksum layer does.
-            let may_be_whole = payload == Payload::Opaque && end >= head + PackHeader::LEN as u64 + 20;
+            let may_be_whole = payload == Payload::Opaque && end >= head + (PackHeader::LEN + format().len()) as u64;
             assert_eq!(complete, may_be_whole, "cut at {end}, {payload:?}");
             let expected = match end {
                 _ if complete => None,
@@ -331,11 +337,11 @@ async fn what_follows_a_push_is_left_alone() {
 #[tokio::test]
 async fn a_push_of_an_empty_pack_is_complete() {
     // What `git push` sends for a new branch at a commit that the server has.
-    let pack = PackBuilder::new(ObjectFormat::Sha1).finish();
-    let request = Request::new().create("refs/heads/new", id_of([1; 20])).pack(pack.clone());
+    let pack = PackBuilder::new(format()).finish();
+    let request = Request::new().create("refs/heads/new", id_of(1)).pack(pack.clone());
     let (frames, error) = frames(Script::of(request.bytes()), codec()).await;
     assert!(error.is_none());
     let Some(Frame::Complete(complete)) = frames.last() else { panic!("no Complete: {frames:?}") };
-    assert_eq!(complete.pack_len(), 32);
+    assert_eq!(complete.pack_len(), (PackHeader::LEN + format().len()) as u64);
     assert_eq!(wire(&frames), &pack[..12]);
 }

@@ -8,10 +8,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use receive_pack::codec::ReceivePackCodec;
-use receive_pack::proto::{
-    Capabilities, Config, Frame, ObjectFormat, ObjectKind, Payload, Receive, Send, default_capabilities,
-};
+use receive_pack::proto::{Capabilities, Config, Frame, ObjectKind, Payload, Receive, Send, default_capabilities};
 use receive_pack::{Error, ErrorKind};
+use support::format::{format, made_up, zero};
 use support::io::{READ_SIZES, Script};
 use support::pack::{Delta, PackBuilder};
 use support::request::{FLUSH, Request, pkt};
@@ -47,14 +46,14 @@ fn pack(seed: u64) -> Bytes {
 }
 
 fn push(seed: u64) -> Bytes {
-    let id = "1".repeat(40);
+    let id = made_up('1');
     let request = Request::new().create("refs/heads/main", &id).delete("refs/heads/old", &id).shallow(&id);
     request.options(&["ci.skip", "", "a=b"]).pack(pack(seed)).bytes()
 }
 
 /// The same, signed.
 fn signed_push(seed: u64) -> Bytes {
-    let id = "1".repeat(40);
+    let id = made_up('1');
     let request = Request::new().create("refs/heads/main", &id).delete("refs/heads/old", &id).shallow(&id);
     let headers = format!("certificate version 0.1\npusher A <a@b> 1 +0000\nlong {}\n", "x".repeat(65_000));
     let request = request.signed(&headers, "-----BEGIN SSH SIGNATURE-----\nabc\n-----END SSH SIGNATURE-----\n");
@@ -63,11 +62,11 @@ fn signed_push(seed: u64) -> Bytes {
 
 /// What the server of these tests advertises: all that there is.
 fn advertised() -> Capabilities {
-    default_capabilities(ObjectFormat::Sha1).with("push-options").with("push-cert=1-a")
+    default_capabilities(format()).with("push-options").with("push-cert=1-a")
 }
 
 fn config(payload: Payload) -> Config {
-    let mut config = Config::new(ObjectFormat::Sha1);
+    let mut config = Config::new(format());
     config.advertised = advertised();
     config.payload = payload;
     config.chunk_size = CHUNK;
@@ -112,7 +111,11 @@ async fn frames_are_the_same_for_reads_of_every_size() {
             for pauses in [false, true] {
                 let script = Script::of(bytes.clone()).pieces(size);
                 let script = if pauses { script.pauses(seed) } else { script };
-                let codec = ReceivePackCodec::builder().advertised(advertised()).chunk_size(CHUNK).build();
+                let codec = ReceivePackCodec::builder()
+                    .object_format(format())
+                    .advertised(advertised())
+                    .chunk_size(CHUNK)
+                    .build();
                 let read: Vec<Frame> = codec.framed_read(script).try_collect().await.unwrap();
                 assert!(read == whole, "seed {seed}: reads of {size} bytes gave other frames");
             }
@@ -126,7 +129,10 @@ fn the_wire_bytes_of_all_frames_are_the_pack() {
     for seed in 0..8 {
         let (bytes, pack) = (push(seed), pack(seed));
         let objects = wire(&frames(&bytes, [], Payload::Objects).unwrap());
-        assert!(objects == pack[..pack.len() - 20], "the objects of seed {seed} are not the pack without its trailer");
+        assert!(
+            objects == pack[..pack.len() - format().len()],
+            "the objects of seed {seed} are not the pack without its trailer"
+        );
         let opaque = wire(&frames(&bytes, [7, 4000, 4001], Payload::Opaque).unwrap());
         assert!(opaque == pack, "the data of seed {seed} is not the pack");
     }
@@ -158,7 +164,7 @@ fn a_stream_that_inflates_to_nothing_comes_in_bounded_chunks() {
     let mut entry = support::pack::entry_header(support::pack::BLOB, 0);
     entry.extend_from_slice(&stream);
     builder.raw(&entry, 1);
-    let bytes = Request::new().create("refs/heads/main", "1".repeat(40)).pack(builder.finish()).bytes();
+    let bytes = Request::new().create("refs/heads/main", made_up('1')).pack(builder.finish()).bytes();
     let whole = frames(&bytes, [], Payload::Objects).unwrap();
     for frame in &whole {
         assert!(!matches!(frame, Frame::PackObject(object) if object.wire().len() > 2 * CHUNK));
@@ -168,11 +174,9 @@ fn a_stream_that_inflates_to_nothing_comes_in_bounded_chunks() {
 
 #[test]
 fn decoding_what_was_encoded_gives_the_same_frames() {
-    let mut awkward = pkt("push-cert\0 report-status");
+    let mut awkward = pkt(format!("push-cert\0 report-status object-format={}", format().name()));
     // A certificate that was cut into pkt-lines in a way of its own, with what would end it in the middle.
-    for piece in
-        ["certificate ver", "sion 0.1\n\n", "", &format!("{} {} refs/a/b", "0".repeat(40), "1".repeat(40)), "\n"]
-    {
+    for piece in ["certificate ver", "sion 0.1\n\n", "", &format!("{} {} refs/a/b", zero(), made_up('1')), "\n"] {
         awkward.extend_from_slice(&pkt(piece));
     }
     for piece in ["-----BEGIN SSH SIGNATURE-----\npush-cert", "-end\n", "the end"] {
@@ -223,8 +227,8 @@ fn the_commands_of_a_signed_push_are_those_of_its_certificate() {
 
 #[test]
 fn a_certificate_beside_commands_is_refused() {
-    let command = |name: &str| pkt(format!("{} {} refs/heads/{name}", "0".repeat(40), "1".repeat(40)));
-    let line = format!("{} {} refs/heads/a\n", "0".repeat(40), "1".repeat(40));
+    let command = |name: &str| pkt(format!("{} {} refs/heads/{name}", zero(), made_up('1')));
+    let line = format!("{} {} refs/heads/a\n", zero(), made_up('1'));
     let certificate = [pkt("push-cert"), pkt("nonce a\n"), pkt("\n"), pkt(line), pkt("push-cert-end\n")].concat();
     for head in [
         [command("b"), certificate.clone()].concat(),
@@ -284,7 +288,7 @@ async fn the_first_error_is_given_again() {
     let mut bytes = push(7).to_vec();
     let at = bytes.len() / 2;
     bytes.splice(at..at, [0xff; 20]);
-    let mut read = ReceivePackCodec::new().framed_read(Script::of(bytes));
+    let mut read = ReceivePackCodec::builder().object_format(format()).build().framed_read(Script::of(bytes));
     let error = loop {
         match read.next().await {
             Some(Ok(frame)) => assert!(!matches!(frame, Frame::Complete(_))),

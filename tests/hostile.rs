@@ -5,15 +5,15 @@
 mod support;
 
 use bytes::Bytes;
-use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::{ObjectId, ObjectKind};
 use receive_pack::store::BareRepository;
+use support::format::{format, oid};
 use support::git::Repo;
 use support::io::Script;
 use support::pack::{self, BLOB, Delta, OFS_DELTA, PackBuilder, REF_DELTA, blob_id, zlib};
 use support::request::{Reply, Request};
 use support::server::{heard, serve};
 
-const SHA1: ObjectFormat = ObjectFormat::Sha1;
 const KNOWN: &[u8] = b"a text that the server has\n";
 
 /// A repository with one commit, and what must not change about it.
@@ -32,7 +32,7 @@ impl World {
     }
 
     fn main(&self) -> ObjectId {
-        id(&self.refs[0].1)
+        oid(&self.refs[0].1)
     }
 
     async fn push(&self, bytes: impl Into<Bytes>) -> Reply {
@@ -60,10 +60,6 @@ impl World {
         assert_eq!(reply.refs, [refused("refs/heads/new"), refused("refs/heads/too")], "{what}");
         self.assert_untouched(what);
     }
-}
-
-fn id(hex: &str) -> ObjectId {
-    ObjectId::from_hex(SHA1, hex.as_bytes()).expect("an id")
 }
 
 /// A pack with a sound blob, and then what `add` adds; gives where that begins.
@@ -238,7 +234,7 @@ async fn deltas_and_their_bases() {
         world.refuses("a length of a delta", pack, &["failed to apply delta", &format!("at byte {at}")]).await;
     }
     let (pack, _) = after_a_blob(|builder, _| {
-        builder.lie(REF_DELTA, 4, &[0; 20], b"\x01\x01\x01a");
+        builder.lie(REF_DELTA, 4, &vec![0; format().len()], b"\x01\x01\x01a");
     });
     world.refuses("the zero id as a base", pack, &["unresolved delta", &format!("at byte {at}")]).await;
 }
@@ -288,9 +284,9 @@ async fn other_bytes_under_an_id_that_the_repository_has() {
         world.stored = world.repo.stored();
 
         let tree = pack::tree([("known.txt", &blob_id(KNOWN))]);
-        let tree_id = pack::object_id(SHA1, ObjectKind::Tree, &tree);
+        let tree_id = pack::object_id(format(), ObjectKind::Tree, &tree);
         let commit = pack::commit(&tree_id, &[]);
-        let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+        let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
         let mut builder = PackBuilder::default();
         builder.object(ObjectKind::Commit, &commit);
         builder.object(ObjectKind::Tree, &tree);
@@ -344,10 +340,10 @@ async fn trailers_and_what_follows() {
     let world = World::new();
     let mut builder = PackBuilder::default();
     builder.blob(b"x");
-    let len = builder.finish().len() - 20;
+    let len = builder.finish().len() - format().len();
     world.refuses("trailer", builder.finish_with_wrong_trailer(), &["trailer", &format!("at byte {len}")]).await;
     let mut zeros = builder.without_trailer();
-    zeros.extend_from_slice(&[0; 20]);
+    zeros.resize(len + format().len(), 0);
     world.refuses("a trailer of zeros", zeros, &["trailer"]).await;
     // What follows the trailer is nobody's business.
     let bytes = [&builder.finish()[..], b"0000 and anything else"].concat();

@@ -5,16 +5,15 @@
 mod support;
 
 use bytes::Bytes;
-use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::{ObjectId, ObjectKind};
 use receive_pack::store::BareRepository;
 use receive_pack::{Error, ErrorKind};
+use support::format::{format, is_sha1, made_up, oid, zero};
 use support::git::{Repo, command};
 use support::io::Script;
 use support::pack::{self, PackBuilder, blob_id};
-use support::request::{CAPABILITIES, Reply, Request, ZERO, pkt};
+use support::request::{Reply, Request, capabilities, pkt};
 use support::server::{heard, serve};
-
-const SHA1: ObjectFormat = ObjectFormat::Sha1;
 
 /// A repository with the branches `main` and `topic/one`.
 struct World {
@@ -104,10 +103,10 @@ async fn names_that_git_forbids() {
             continue;
         }
         forbidden += 1;
-        let ids = format!("{ZERO} {} ", world.main);
-        let line = [ids.as_bytes(), &name, b"\0", CAPABILITIES.as_bytes()];
-        let other = format!("{ZERO} {} refs/heads/topic", "1".repeat(40));
-        let bytes = [&pkt(line.concat())[..], &pkt(other), b"0000", &empty()].concat();
+        let ids = format!("{} {} ", zero(), world.main);
+        let line = [ids.as_bytes(), &name, b"\0", capabilities(format().name()).as_bytes()].concat();
+        let other = format!("{} {} refs/heads/topic", zero(), made_up('1'));
+        let bytes = [&pkt(line)[..], &pkt(other), b"0000", &empty()].concat();
         let (error, said) = world.serve(bytes).await;
         assert!(error.is_none(), "{name:?}: {error:?}");
         let reply = heard(&said).1;
@@ -176,7 +175,7 @@ async fn files_where_directories_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn old_values_that_are_not_so() {
     let world = World::new();
-    let other = "1".repeat(40);
+    let other = made_up('1');
     for (request, why) in [
         (Request::new().create("refs/heads/main", &world.main).pack(empty()), "reference already exists"),
         (Request::new().update("refs/heads/main", &other, &world.main).pack(empty()), "incorrect old value provided"),
@@ -201,18 +200,15 @@ async fn new_values_that_cannot_be() {
     let world = World::new();
     let known_tree = world.repo.rev("main^{tree}");
     let known_blob = world.repo.rev("main:file");
-    let missing = "1".repeat(40);
-    let object = |kind: ObjectKind, data: &[u8]| pack::object_id(SHA1, kind, data);
-    let commit_of = |tree: &str| pack::commit(&ObjectId::from_hex(SHA1, tree.as_bytes()).expect("an id"), &[]);
+    let missing = made_up('1');
+    let object = |kind: ObjectKind, data: &[u8]| pack::object_id(format(), kind, data);
+    let commit_of = |tree: &str| pack::commit(&oid(tree), &[]);
     let tree_of = |mode: &str, id: &str| {
-        let id = ObjectId::from_hex(SHA1, id.as_bytes()).expect("an id");
+        let id = oid(id);
         [format!("{mode} f\0").as_bytes(), id.as_bytes()].concat()
     };
-    let main = ObjectId::from_hex(SHA1, world.main.as_bytes()).expect("an id");
-    let lost_parent = pack::commit(
-        &ObjectId::from_hex(SHA1, known_tree.as_bytes()).expect("an id"),
-        &[main, ObjectId::from_hex(SHA1, missing.as_bytes()).expect("an id")],
-    );
+    let main = oid(&world.main);
+    let lost_parent = pack::commit(&oid(&known_tree), &[main, oid(&missing)]);
     let tag_of = |id: &str, kind: &str| {
         let who = "tagger A Tester <tester@example.org> 1700000000 +0000";
         format!("object {id}\ntype {kind}\ntag x\n{who}\n\na tag\n").into_bytes()
@@ -250,7 +246,7 @@ async fn new_values_that_cannot_be() {
     ] {
         cases.push((what, object(kind, &data), vec![(kind, data)]));
     }
-    cases.push(("what nobody has", ObjectId::from_hex(SHA1, missing.as_bytes()).expect("an id"), vec![]));
+    cases.push(("what nobody has", oid(&missing), vec![]));
     for (what, id, objects) in &cases {
         let mut builder = PackBuilder::default();
         for (kind, data) in objects {
@@ -318,7 +314,7 @@ async fn malformed_heads() {
         ("one id", pkt(format!("{id} refs/heads/x"))),
         ("short ids", pkt(format!("{} {} refs/heads/x", &id[1..], &id[1..]))),
         ("long ids", pkt(format!("{id}0 {id}0 refs/heads/x"))),
-        ("no hex", pkt(format!("{} {id} refs/heads/x", "g".repeat(40)))),
+        ("no hex", pkt(format!("{} {id} refs/heads/x", "g".repeat(id.len())))),
         ("tabs", pkt(format!("{id}\t{id}\trefs/heads/x"))),
         ("half a shallow", pkt("shallow 1234")),
         ("an error", pkt("ERR I give up")),
@@ -333,8 +329,9 @@ async fn malformed_heads() {
         assert_eq!(reply.refs[0].1, Err("unpacker error".to_owned()), "{what}");
         world.assert_untouched(what);
     }
-    let sha256 = Request::new().capabilities(" report-status object-format=sha256").create("refs/heads/x", id);
-    let (error, _) = world.serve(sha256.pack(empty()).bytes()).await;
-    assert!(error.is_some_and(|error| error.to_string().contains("unsupported object format 'sha256'")));
+    let other = if is_sha1() { "sha256" } else { "sha1" };
+    let request = Request::new_in(other).create("refs/heads/x", id).pack(empty());
+    let (error, _) = world.serve(request.bytes()).await;
+    assert!(error.is_some_and(|error| error.to_string().contains(&format!("unsupported object format '{other}'"))));
     world.assert_untouched("another hash");
 }

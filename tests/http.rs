@@ -17,13 +17,14 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
-use receive_pack::proto::{ObjectFormat, ObjectKind, Report};
+use receive_pack::proto::{ObjectKind, Report};
 use receive_pack::push::{Pack, Progress, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::{MemoryStore, Store};
 use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, ReplyBody, RequestBody, Target};
 use receive_pack::{BoxError, Error};
+use support::format::format;
 use support::pack::{self, PackBuilder, blob_id};
 use support::request::{Advertised, Reply, Request};
 use support::server::in_time;
@@ -103,7 +104,7 @@ fn push(filler: usize) -> (Bytes, String) {
     let mut builder = PackBuilder::default();
     builder.object(ObjectKind::Blob, &blob);
     let tree = pack::tree([("file", &blob_id(&blob))]);
-    let id = |kind, data: &[u8]| pack::object_id(ObjectFormat::Sha1, kind, data);
+    let id = |kind, data: &[u8]| pack::object_id(format(), kind, data);
     builder.object(ObjectKind::Tree, &tree);
     let commit = pack::commit(&id(ObjectKind::Tree, &tree), &[]);
     builder.object(ObjectKind::Commit, &commit);
@@ -119,7 +120,7 @@ fn assert_not_cached(headers: &HeaderMap) {
 
 #[tokio::test]
 async fn the_advertisement_follows_the_line_of_the_service() {
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(format());
     let (status, headers, body) = call(service!(store), get("/demo.git/info/refs?service=git-receive-pack")).await;
     assert_eq!(
         (status, &headers["content-type"]),
@@ -137,14 +138,14 @@ async fn the_advertisement_follows_the_line_of_the_service() {
 
 #[tokio::test]
 async fn the_probe_is_answered_with_nothing() {
-    let (status, headers, body) = call(service!(MemoryStore::default()), post("0000")).await;
+    let (status, headers, body) = call(service!(MemoryStore::new(format())), post("0000")).await;
     assert_eq!((status, &headers["content-type"], &body[..]), (StatusCode::OK, &RESULT.parse().unwrap(), &b""[..]));
     assert_not_cached(&headers);
 }
 
 #[tokio::test]
 async fn a_push_lands_and_is_reported() {
-    let (store, (request, tip)) = (MemoryStore::default(), push(100));
+    let (store, (request, tip)) = (MemoryStore::new(format()), push(100));
     let (status, headers, body) = call(service!(store), post(request)).await;
     assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &RESULT.parse().unwrap()));
     let reply = Reply::side_band(&body);
@@ -155,7 +156,7 @@ async fn a_push_lands_and_is_reported() {
 
 #[tokio::test]
 async fn what_is_no_push_has_a_status_and_a_text() {
-    let service = service!(MemoryStore::default());
+    let service = service!(MemoryStore::new(format()));
     let body = |request: http::request::Builder| request.body(Full::default()).expect("a request");
     let push = |path: &str| HttpCall::post(path).header("content-type", REQUEST);
     let discovery = "/info/refs?service=git-receive-pack";
@@ -187,7 +188,7 @@ async fn what_is_no_push_has_a_status_and_a_text() {
 
 #[tokio::test]
 async fn a_refused_push_is_read_to_its_end_and_answered_with_200() {
-    let (store, (request, _)) = (MemoryStore::default(), push(100_000));
+    let (store, (request, _)) = (MemoryStore::new(format()), push(100_000));
     let (sender, mut pieces) = mpsc::channel(1);
     let body = StreamBody::new(stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(Ok::<_, Infallible>));
     let call = HttpCall::post("/demo.git/git-receive-pack").header("content-type", REQUEST).body(body).unwrap();
@@ -213,7 +214,7 @@ async fn a_refused_push_is_read_to_its_end_and_answered_with_200() {
 
 #[tokio::test]
 async fn full_duplex_speaks_before_the_request_has_ended() {
-    let (store, (request, _)) = (MemoryStore::default(), push(100));
+    let (store, (request, _)) = (MemoryStore::new(format()), push(100));
     let (sender, mut pieces) = mpsc::channel(1);
     let body = StreamBody::new(stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(Ok::<_, Infallible>));
     let call = HttpCall::post("/demo.git/git-receive-pack").header("content-type", REQUEST).body(body).unwrap();
@@ -233,7 +234,7 @@ async fn full_duplex_speaks_before_the_request_has_ended() {
 async fn a_body_that_breaks_off_is_reported_and_leaves_nothing() {
     let (request, _) = push(100);
     for cut in [4, 60, 150, request.len() - 30, request.len() - 1] {
-        let store = MemoryStore::default();
+        let store = MemoryStore::new(format());
         let (status, _, body) = call(service!(store), post(request.slice(..cut))).await;
         let said = String::from_utf8_lossy(&body).into_owned();
         assert!(!said.contains("unpack ok"), "cut at {cut}: {said}");
@@ -284,7 +285,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_client_that_expects_to_be_told_to_go_on_is_told() {
-    let (store, (request, _)) = (MemoryStore::default(), push(100));
+    let (store, (request, _)) = (MemoryStore::new(format()), push(100));
     let address = listen(store.clone()).await;
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let extra = format!("expect: 100-continue\r\ncontent-length: {}\r\n", request.len());
@@ -304,7 +305,7 @@ async fn a_client_that_expects_to_be_told_to_go_on_is_told() {
 
 #[tokio::test]
 async fn a_gzipped_push_is_taken_and_limited_by_what_comes_out() {
-    let (store, (request, _)) = (MemoryStore::default(), push(100));
+    let (store, (request, _)) = (MemoryStore::new(format()), push(100));
     let address = listen(store.clone()).await;
     let body = gzip(&request);
     let chunked = format!("{:x}\r\n", body.len()).into_bytes().into_iter().chain(body.iter().copied());
@@ -324,7 +325,7 @@ async fn a_gzipped_push_is_taken_and_limited_by_what_comes_out() {
 
 #[tokio::test]
 async fn http_2_without_tls_is_spoken() {
-    let (store, (request, _)) = (MemoryStore::default(), push(100));
+    let (store, (request, _)) = (MemoryStore::new(format()), push(100));
     let stream = TcpStream::connect(listen(store.clone()).await).await.expect("it listens");
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
@@ -341,7 +342,7 @@ async fn http_2_without_tls_is_spoken() {
 async fn a_client_that_stalls_is_let_go_wherever_it_stalls() {
     let (request, _) = push(100);
     for sent in [0, 10, request.len() - 100, request.len() - 1] {
-        let store = MemoryStore::default();
+        let store = MemoryStore::new(format());
         let (sender, mut pieces) = mpsc::channel(1);
         let body = StreamBody::new(stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(Ok::<_, Infallible>));
         let call = HttpCall::post("/demo.git/git-receive-pack").header("content-type", REQUEST).body(body).unwrap();

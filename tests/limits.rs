@@ -5,14 +5,13 @@ mod support;
 use bytes::{Bytes, BytesMut};
 use receive_pack::ErrorKind;
 use receive_pack::proto::{Config, Frame, Limits, Payload, Receive, pkt_line};
+use support::format::{format, made_up, zero};
 use support::pack::{BLOB, PackBuilder};
 use support::request::{Request, pkt};
 
-const ONE: &str = "1111111111111111111111111111111111111111";
-
 /// The error of a request under these limits, `None` if there is none.
 fn error(change: impl FnOnce(&mut Limits), payload: Payload, bytes: &[u8]) -> Option<(ErrorKind, String)> {
-    let mut config = Config::default();
+    let mut config = Config::new(format());
     config.advertised = config.advertised.with("push-options");
     change(&mut config.limits);
     config.payload = payload;
@@ -37,7 +36,8 @@ fn bounds<N: Copy>(request: &[u8], set: fn(&mut Limits, N), fits: N, refuses: N,
 }
 
 fn commands() -> Request {
-    Request::new().delete("refs/heads/a", ONE).delete("refs/heads/abc", ONE).delete("refs/heads/b", ONE)
+    let one = made_up('1');
+    Request::new().delete("refs/heads/a", &one).delete("refs/heads/abc", &one).delete("refs/heads/b", &one)
 }
 
 #[test]
@@ -54,15 +54,15 @@ fn of_the_head() {
     bounds(&head, |limits, n| limits.commands = n, 3, 2, "more than 2 commands");
     bounds(&head, |limits, n| limits.ref_name_bytes = n, 14, 13, "more than 13 bytes in a ref name");
 
-    let head = commands().shallow(ONE).shallow(ONE).head();
+    let head = commands().shallow(made_up('1')).shallow(made_up('1')).head();
     bounds(&head, |limits, n| limits.shallow = n, 2, 1, "more than 1 shallow lines");
 
     let head = commands().options(&["a", "", "cde"]).head();
     bounds(&head, |limits, n| limits.push_options = n, 3, 2, "more than 2 push options");
     bounds(&head, |limits, n| limits.push_option_bytes = n, 4, 3, "more than 3 bytes of push options");
 
-    let caps = " report-status";
-    let line = |name: &str| pkt(format!("{ONE} {} refs/heads/{name}\0{caps}", "0".repeat(40)));
+    let caps = format!(" report-status object-format={}", format().name());
+    let line = |name: &str| pkt(format!("{} {} refs/heads/{name}\0{caps}", made_up('1'), zero()));
     let head = [line("a"), line("b"), b"0000".to_vec()].concat();
     let len = 2 * caps.len();
     let text = format!("more than {} bytes of capabilities", len - 1);
@@ -77,7 +77,7 @@ fn of_a_pkt_line() {
 }
 
 fn push(pack: Bytes) -> Bytes {
-    Request::new().create("refs/heads/a", ONE).pack(pack).bytes()
+    Request::new().create("refs/heads/a", made_up('1')).pack(pack).bytes()
 }
 
 #[test]

@@ -3,13 +3,12 @@
 mod support;
 
 use receive_pack::proto::{ObjectFormat, ObjectKind};
+use support::format::format;
 use support::git::{Repo, assert_same_repository};
 use support::pack::{self, BigPack, Delta, PackBuilder, blob_id, object_id};
 use support::request::{Advertised, Reply, Request};
 use support::rng::Rng;
 use support::{fast_import, git};
-
-const SHA1: ObjectFormat = ObjectFormat::Sha1;
 
 #[test]
 fn git_takes_every_kind_of_entry() {
@@ -27,11 +26,11 @@ fn git_takes_every_kind_of_entry() {
         builder.ofs_delta(at, &Delta::between(&second, &third));
         builder.ref_delta(&blob_id(&base), &Delta::between(&base, b"short"));
         let tree = pack::tree([("a", &blob_id(&base)), ("b", &blob_id(&third))]);
-        let commit = pack::commit(&object_id(SHA1, ObjectKind::Tree, &tree), &[]);
+        let commit = pack::commit(&object_id(format(), ObjectKind::Tree, &tree), &[]);
         builder.object(ObjectKind::Tree, &tree);
         builder.object(ObjectKind::Commit, &commit);
         repo.git_with_input(["index-pack", "--strict", "--stdin"], &builder.finish());
-        let id = object_id(SHA1, ObjectKind::Commit, &commit).to_string();
+        let id = object_id(format(), ObjectKind::Commit, &commit).to_string();
         repo.git(["update-ref", &format!("refs/heads/level-{level}"), &id]);
     }
 

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use receive_pack::checksum::{Checksummed, Throttle};
 use receive_pack::codec::ReceivePackCodec;
-use receive_pack::proto::{ObjectFormat, PackFrame, Payload};
+use receive_pack::proto::{PackFrame, Payload};
 use receive_pack::push::accept;
 use receive_pack::store::BareRepository;
+use support::format::format;
 use support::git::Repo;
 use support::io::Script;
 use support::memory::{child_task, peak_of_child, report_peak};
@@ -92,10 +93,10 @@ fn child_decodes_and_verifies() {
     let payload = if how == "opaque" { Payload::Opaque } else { Payload::Objects };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let complete = runtime.block_on(async {
-        let codec = ReceivePackCodec::builder().payload(payload).build();
+        let codec = ReceivePackCodec::builder().object_format(format()).payload(payload).build();
         let push = accept(codec.framed_read(reader)).await.expect("a sound head").expect("not a probe");
         let (_, _, body) = push.into_parts();
-        let mut body = Checksummed::new(body, ObjectFormat::Sha1, Throttle::default());
+        let mut body = Checksummed::new(body, format(), Throttle::default());
         while let Some(frame) = body.next().await {
             if let PackFrame::Complete(complete) = frame.expect("a sound pack") {
                 return Some(complete);

@@ -9,16 +9,15 @@ use std::sync::{Arc, Mutex};
 
 use receive_pack::Error;
 use receive_pack::fsck::{Checks, Message, Severity};
-use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::{ObjectId, ObjectKind};
 use receive_pack::store::{BareRepository, MemoryStore, Scan, Store};
+use support::format::{format, oid};
 use support::git::{self, Repo};
 use support::io::Script;
 use support::pack::{self, Delta, PackBuilder, blob_id};
 use support::request::{Advertised, Reply, Request};
 use support::rng::Rng;
 use support::server::{heard, serve};
-
-const SHA1: ObjectFormat = ObjectFormat::Sha1;
 
 async fn push(store: impl Store, request: &Request) -> Reply {
     let (served, said) = serve(store, Script::of(request.bytes()).stays_open()).await;
@@ -56,10 +55,10 @@ impl OneFile {
         let blob = blob_id(content);
         let tree = [format!("{mode} {name}\0").as_bytes(), blob.as_bytes()].concat();
         builder.object(ObjectKind::Tree, &tree);
-        let tree = pack::object_id(SHA1, ObjectKind::Tree, &tree);
+        let tree = pack::object_id(format(), ObjectKind::Tree, &tree);
         let commit = pack::commit(&tree, &[]);
         builder.object(ObjectKind::Commit, &commit);
-        let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+        let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
         Self { tree, blob, request: Request::new().create("refs/heads/main", tip).pack(builder.finish()) }
     }
 }
@@ -72,7 +71,7 @@ async fn assert_refused(mode: &str, name: &str, content: &[u8], is_in_tree: bool
     assert!(git.unpack != "ok" && git.progress.contains(&format!("error: {text}\n")), "{git:?}");
 
     let repo = Repo::bare();
-    let (bare, memory) = (BareRepository::open(repo.path()).expect("it opens"), MemoryStore::new(SHA1));
+    let (bare, memory) = (BareRepository::open(repo.path()).expect("it opens"), MemoryStore::new(format()));
     for reply in [
         push(bare.clone().check_objects(Checks::new()), &file.request).await,
         push(memory.clone().check_objects(Checks::new()), &file.request).await,
@@ -108,7 +107,7 @@ async fn a_warning_is_told_and_an_exception_is_made() {
     let odd = OneFile::new("100600", "a", b"text");
     let text = format!("warning: object {}: badFilemode: contains bad file modes\n", odd.tree);
     let git = push_to_git(&odd.request, &[]);
-    let ours = push(MemoryStore::new(SHA1).check_objects(Checks::new()), &odd.request).await;
+    let ours = push(MemoryStore::new(format()).check_objects(Checks::new()), &odd.request).await;
     for reply in [git, ours] {
         reply.assert_ok();
         assert!(reply.progress.contains(&text), "{reply:?}");
@@ -117,9 +116,9 @@ async fn a_warning_is_told_and_an_exception_is_made() {
     let padded = OneFile::new("0100644", "a", b"text");
     push_to_git(&padded.request, &["receive.fsck.zeroPaddedFilemode=ignore"]).assert_ok();
     let checks = Checks::new().set(Message::ZeroPaddedFilemode, Severity::Ignore);
-    push(MemoryStore::new(SHA1).check_objects(checks), &padded.request).await.assert_ok();
+    push(MemoryStore::new(format()).check_objects(checks), &padded.request).await.assert_ok();
     let checks = Checks::new().skip([padded.tree]);
-    push(MemoryStore::new(SHA1).check_objects(checks), &padded.request).await.assert_ok();
+    push(MemoryStore::new(format()).check_objects(checks), &padded.request).await.assert_ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,14 +126,14 @@ async fn a_special_file_of_the_repository_is_looked_into_as_well() {
     let repo = Repo::bare();
     let bad = b"[submodule \"a\"]\nurl = -x\n";
     let old = repo.commit("main", &[("text", bad)]);
-    let old = ObjectId::from_hex(SHA1, old.as_bytes()).expect("an id");
+    let old = oid(&old);
     let tree = pack::tree([(".gitmodules", &blob_id(bad))]);
-    let tree_id = pack::object_id(SHA1, ObjectKind::Tree, &tree);
+    let tree_id = pack::object_id(format(), ObjectKind::Tree, &tree);
     let commit = pack::commit(&tree_id, &[old]);
     let mut builder = PackBuilder::default();
     builder.object(ObjectKind::Tree, &tree);
     builder.object(ObjectKind::Commit, &commit);
-    let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+    let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
     let request = Request::new().update("refs/heads/main", old, tip).pack(builder.finish());
     let store = BareRepository::open(repo.path()).expect("it opens").check_objects(Checks::new());
     let reply = push(store, &request).await;
@@ -186,11 +185,11 @@ fn assorted(repo: &Repo) -> (Request, Seen) {
     seen.insert((ObjectKind::Blob, blob_id(thin)), thin.to_vec());
     let tree = pack::tree([("a", &blob_id(thin))]);
     builder.object(ObjectKind::Tree, &tree);
-    let tree_id = pack::object_id(SHA1, ObjectKind::Tree, &tree);
-    let old_tip = ObjectId::from_hex(SHA1, tip.as_bytes()).expect("an id");
+    let tree_id = pack::object_id(format(), ObjectKind::Tree, &tree);
+    let old_tip = oid(&tip);
     let commit = pack::commit(&tree_id, &[old_tip]);
     builder.object(ObjectKind::Commit, &commit);
-    let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+    let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
     seen.extend([((ObjectKind::Tree, tree_id), tree), ((ObjectKind::Commit, tip), commit)]);
     (Request::new().update("refs/heads/main", old_tip, tip).pack(builder.finish()), seen)
 }
@@ -199,7 +198,7 @@ fn assorted(repo: &Repo) -> (Request, Seen) {
 async fn a_scan_sees_every_object_whole_and_no_blob_that_is_too_long() {
     let repo = Repo::bare();
     let (request, expected) = assorted(&repo);
-    let memory = MemoryStore::new(SHA1);
+    let memory = MemoryStore::new(format());
     let pack = repo.git_with_input(["pack-objects", "--all", "--stdout", "-q"], b"").stdout;
     push(memory.clone(), &Request::new().create("refs/heads/main", repo.rev("main")).pack(pack)).await.assert_ok();
     let eyes = [Eyes::default(), Eyes::default()];

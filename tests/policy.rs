@@ -156,13 +156,13 @@ async fn force(source: &Arc<Repo>, url: &str, commit: &str) -> Option<String> {
     found
 }
 
-/// Whether git itself, told to deny non-fast-forwards, takes the same forced push.
-fn git_takes(source: &Repo, target: &Repo, commit: &str) -> bool {
+/// What git itself, told to deny non-fast-forwards, says to the same forced push.
+fn git_says(source: &Repo, target: &Repo, commit: &str) -> Output {
     let copy = Repo::bare();
     copy.git(["config", "receive.denyNonFastForwards", "true"]);
     copy.git(["fetch", "-q", target.path().to_str().expect("a path of text"), "refs/*:refs/*"]);
     let url = copy.path().to_str().expect("a path of text").to_owned();
-    source.try_push(&url, &["--force", &format!("{commit}:refs/heads/main")]).status.success()
+    source.try_push(&url, &["--force", &format!("{commit}:refs/heads/main")])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,13 +192,33 @@ async fn history_is_lost_by_nobody_where_git_would_not_lose_it() {
     assert_eq!(force(&source, &url, &a).await, None);
     let mut taken = 0;
     for commit in [&root, &side, &b, &side, &stranger, &a, &merge, &b, &side, &root, &far, &merge, &stranger, &far] {
-        let git = git_takes(&source, &target, commit);
+        let git = git_says(&source, &target, commit).status.success();
         let ours = force(&source, &url, commit).await;
         assert_eq!(ours.as_deref(), (!git).then_some("non-fast-forward"), "{commit}");
         taken += usize::from(git);
     }
     assert_eq!(taken, 4, "three steps forward, and one to where it is already");
     target.fsck();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_must_not_lose_history_stays_a_commit() {
+    let (source, target) = (Arc::new(Repo::work()), Repo::bare());
+    let url = ruled(&target, RefRules::new().deny_non_fast_forwards(["refs/heads/"]), true).await;
+    source.commit("main", &[("a", b"1\n")]);
+    assert_eq!(force(&source, &url, "main").await, None);
+    for value in ["main^{tree}", "main:a"] {
+        let value = source.rev(value);
+        let git = git_says(&source, &target, &value);
+        assert_eq!(reason(&git, "main"), Some("bad ref"), "{}", git.stderr);
+        assert_eq!(force(&source, &url, &value).await.as_deref(), Some("bad ref"));
+    }
+    // Nor does one that is none come back by a push.
+    target.git(["update-ref", "refs/tags/x", &source.rev("main^{tree}")]);
+    let rules = RefRules::new().deny_non_fast_forwards(["refs/tags/"]);
+    let url = ruled(&target, rules, true).await;
+    let said = try_push(&source, &url, &["--force", "main:refs/tags/x"]).await;
+    assert_eq!(reason(&said, "x"), Some("bad ref"), "{}", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

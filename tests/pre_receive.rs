@@ -8,23 +8,19 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::{ObjectId, ObjectKind};
 use receive_pack::receive::{PreReceive, Received};
 use receive_pack::store::{BareRepository, MemoryStore, Store};
 use receive_pack::{Error, ErrorKind};
+use support::format::{format, oid};
 use support::git::Repo;
 use support::io::Script;
 use support::pack::{self, Delta, PackBuilder, blob_id};
 use support::request::{Reply, Request};
 use support::server::{heard, serve, serve_with};
 
-const SHA1: ObjectFormat = ObjectFormat::Sha1;
 const OLD: &[u8] = b"a text that the server has\n";
 const NEW: &[u8] = b"a text that the server HAS\n";
-
-fn oid(hex: &str) -> ObjectId {
-    ObjectId::from_hex(SHA1, hex.as_bytes()).expect("an id")
-}
 
 /// A repository with one text, and a push of another one as a delta against it: a thin pack.
 struct Thin {
@@ -45,10 +41,10 @@ impl Thin {
         pack.ref_delta(&blob_id(OLD), &Delta::between(OLD, NEW));
         let tree = pack::tree([("text", &blob)]);
         pack.object(ObjectKind::Tree, &tree);
-        let tree = pack::object_id(SHA1, ObjectKind::Tree, &tree);
+        let tree = pack::object_id(format(), ObjectKind::Tree, &tree);
         let commit = pack::commit(&tree, &[old]);
         pack.object(ObjectKind::Commit, &commit);
-        let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+        let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
         Self { repo, old, blob, tree, tip, pack }
     }
 
@@ -63,7 +59,7 @@ impl Thin {
 
     /// The same repository in memory.
     async fn memory(&self) -> MemoryStore {
-        let store = MemoryStore::new(SHA1);
+        let store = MemoryStore::new(format());
         let pack = self.repo.git_with_input(["pack-objects", "--all", "--stdout", "-q"], b"").stdout;
         let request = Request::new().create("refs/heads/main", self.old).pack(pack);
         let (served, _) = serve(store.clone(), Script::of(request.bytes())).await;
@@ -230,7 +226,7 @@ async fn a_policy_is_not_asked_about_what_is_not_whole() {
     let lost = pack::commit(&blob_id(b"a tree that nobody has"), &[]);
     let mut builder = PackBuilder::default();
     builder.object(ObjectKind::Commit, &lost);
-    let id = pack::object_id(SHA1, ObjectKind::Commit, &lost);
+    let id = pack::object_id(format(), ObjectKind::Commit, &lost);
     let request = Request::new().create("refs/heads/lost", id).pack(builder.finish());
     let reply = push(thin.bare(), look.clone(), &request).await;
     assert_eq!(reply.refs[0].1, Err("missing necessary objects".to_owned()));

@@ -1,4 +1,4 @@
-//! What the pusher sees while a push runs, and when: with tokio's clock, which these tests move.
+//! What the pusher sees while a push runs, and when: with tokio's clock, which these tests move; and on git's own screen.
 
 #![cfg(feature = "memory")]
 
@@ -10,12 +10,16 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::codec::ReceivePackCodec;
-use receive_pack::proto::{Reply, Report};
-use receive_pack::push::{Meter, Pack, Progress, Push, accept};
+use receive_pack::inspect::InspectLayer;
+use receive_pack::proto::{PackFrame, Reply, Report};
+use receive_pack::push::{Extensions, Meter, Pack, Progress, Push, UpdateRequest, accept};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::Replies;
-use receive_pack::store::MemoryStore;
+use receive_pack::store::{MemoryStore, Store};
 use receive_pack::{BoxError, Error};
+use support::format::{format, made_up};
+use support::git::Repo;
+use support::host::Host;
 use support::pack::{BigPack, PackBuilder, Shape};
 use support::request::Request;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -36,7 +40,10 @@ async fn push(request: Request, chunks: Vec<Bytes>, pause: Duration) -> Push<Pac
         // Real clients keep their side open.
         std::future::pending::<()>().await;
     });
-    accept(ReceivePackCodec::new().framed_read(server)).await.expect("a sound head").expect("not a probe")
+    accept(ReceivePackCodec::builder().object_format(format()).build().framed_read(server))
+        .await
+        .expect("a sound head")
+        .expect("not a probe")
 }
 
 /// All replies, each with the time at which it came.
@@ -60,23 +67,23 @@ fn texts(replies: &[(Duration, Reply)]) -> Vec<(Duration, String)> {
 }
 
 /// A push of some hundred small objects that takes 3 seconds to come in.
-async fn slow(capabilities: &str) -> Push<Pack<DuplexStream>> {
+async fn slow(capability: &str) -> Push<Pack<DuplexStream>> {
     let pack = BigPack::new(Shape { seed: 3, large: 1, large_size: 2000, small_per_large: 300 });
     let bytes = pack.to_bytes();
     let piece = bytes.len().div_ceil(300);
     let chunks: Vec<_> =
         (0..bytes.len()).step_by(piece).map(|at| bytes.slice(at..bytes.len().min(at + piece))).collect();
-    let request = Request::new().capabilities(capabilities).create("refs/heads/main", pack.tip());
+    let request = Request::new().capability(capability).create("refs/heads/main", pack.tip());
     push(request, chunks, Duration::from_millis(10)).await
 }
 
 fn store() -> impl Service<Push<Pack<DuplexStream>>, Response = Report, Error = Error, Future: Send> + Send + 'static {
-    ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(MemoryStore::default()))
+    ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(MemoryStore::new(format())))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_push_is_told_how_far_it_is_after_a_second_and_then_ten_times_a_second() {
-    let said = texts(&replies(slow(" report-status side-band-64k").await, store()).await);
+    let said = texts(&replies(slow("").await, store()).await);
     let lines: Vec<_> = said.iter().filter(|(_, text)| text.starts_with("Receiving objects: ")).collect();
     assert!(lines.len() > 10, "{lines:?}");
     assert!(lines[0].0 >= Duration::from_secs(1), "too early: {lines:?}");
@@ -90,7 +97,7 @@ async fn a_slow_push_is_told_how_far_it_is_after_a_second_and_then_ten_times_a_s
 
 #[tokio::test(start_paused = true)]
 async fn a_push_that_is_quiet_is_told_nothing() {
-    let replies = replies(slow(" report-status side-band-64k quiet").await, store()).await;
+    let replies = replies(slow("quiet").await, store()).await;
     assert_eq!(texts(&replies), []);
     assert!(matches!(&replies[..], [(_, Reply::Report(report)), (_, Reply::Flush)] if report.is_ok()), "{replies:?}");
 }
@@ -114,7 +121,7 @@ async fn a_silent_server_keeps_the_line_alive_once_the_pack_is_in() {
         sleep(Duration::from_secs(7)).await;
         Ok::<_, BoxError>(request.report())
     });
-    let request = Request::new().create("refs/heads/main", "1".repeat(40));
+    let request = Request::new().create("refs/heads/main", made_up('1'));
     // A client that compresses for a minute: until then nobody waits for the server.
     let push = push(request, vec![PackBuilder::default().finish()], Duration::from_secs(60)).await;
     let replies = replies(push, work).await;
@@ -141,7 +148,43 @@ async fn text_of_the_application_is_no_progress_and_is_said_to_the_quiet_as_well
         progress.say("refused by policy 7\n").await;
         Ok::<_, BoxError>(push.request().report())
     });
-    let request = Request::new().capability("quiet").create("refs/heads/main", "1".repeat(40));
+    let request = Request::new().capability("quiet").create("refs/heads/main", made_up('1'));
     let push = push(request, vec![], Duration::ZERO).await;
     assert_eq!(texts(&replies(push, talk).await)[0].1, "refused by policy 7\n");
+}
+
+/// Takes so long over each object that a push of a few takes more than a second.
+fn slow_host() -> Host {
+    Host::start(|| async {
+        let inspect = InspectLayer::new(|_: &UpdateRequest, _: &Extensions| {
+            |_: &PackFrame| {
+                std::thread::sleep(Duration::from_millis(30));
+                Ok(())
+            }
+        });
+        let store = MemoryStore::new(format());
+        let advertisement = store.advertise().await.expect("an advertisement");
+        let service = ReceivePack::new(store);
+        (advertisement, ServiceBuilder::new().layer(inspect).layer(ChecksumLayer::new()).service(service))
+    })
+}
+
+#[test]
+fn git_shows_how_far_a_slow_push_is_unless_it_is_quiet() {
+    let source = Repo::bare();
+    let files: Vec<_> = (0..60).map(|n| (format!("file{n}"), format!("{n}\n"))).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (&**name, text.as_bytes())).collect();
+    source.commit("main", &files);
+    let host = slow_host();
+    // Without a terminal git asks for silence by itself.
+    for (args, is_shown) in [(&["--progress", "main"][..], true), (&["-q", "main"], false), (&["main"], false)] {
+        let said = source.push(&host.url(), args);
+        let shown: Vec<_> = said.stderr.split(['\r', '\n']).filter(|line| line.contains("Receiving objects")).collect();
+        assert_eq!(!shown.is_empty(), is_shown, "{args:?}: {}", said.stderr);
+        if is_shown {
+            let last = shown.last().expect("some lines").trim_end();
+            assert_eq!(last, "remote: Receiving objects: 100% (62/62), done.", "{}", said.stderr);
+        }
+        assert!(args != ["-q", "main"] || said.stderr.is_empty(), "{}", said.stderr);
+    }
 }

@@ -15,6 +15,7 @@ use receive_pack::serve::{self, Serve};
 use receive_pack::store::{MemoryStore, Store};
 use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
+use support::format::{format, made_up};
 use support::git::{Output, Repo};
 use support::pack;
 use support::request::{Request, pkt};
@@ -65,7 +66,7 @@ fn source_of(mib: usize) -> std::sync::Arc<Repo> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_refused_early_is_told_why_each_time() {
-    let (source, store) = (source_of(8), MemoryStore::default());
+    let (source, store) = (source_of(8), MemoryStore::new(format()));
     let address = listen(store.clone(), |store| {
         let layers = ServiceBuilder::new().layer(LimitLayer::new().pack_bytes(1 << 20)).layer(ChecksumLayer::new());
         layers.service(ReceivePack::new(store))
@@ -85,12 +86,12 @@ async fn a_push_that_is_refused_early_is_told_why_each_time() {
 /// connection, and take the report with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_only_when_all_is_sent_still_gets_its_report() {
-    let address = listen(MemoryStore::default(), |store| {
+    let address = listen(MemoryStore::new(format()), |store| {
         let layers = ServiceBuilder::new().layer(LimitLayer::new().objects(1)).layer(ChecksumLayer::new());
         layers.service(ReceivePack::new(store))
     });
     let mut stream = TcpStream::connect(address.await).await.expect("the server listens");
-    let head = Request::new().create("refs/heads/main", "1".repeat(40)).head();
+    let head = Request::new().create("refs/heads/main", made_up('1')).head();
     let request = [&pkt(b"git-receive-pack /x.git\0host=localhost\0")[..], &head, &pack::header(2, 2)].concat();
     stream.write_all(&request).await.expect("the server reads");
     // More than the sockets of both sides hold.
@@ -110,7 +111,7 @@ async fn a_client_that_reads_only_when_all_is_sent_still_gets_its_report() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_refuses_one_ref_and_lets_the_other_through() {
-    let (source, store) = (source_of(1), MemoryStore::default());
+    let (source, store) = (source_of(1), MemoryStore::new(format()));
     let address = listen(store.clone(), |store| {
         let policy = |mut push: Push<Pack<OwnedReadHalf>>| {
             let is_main = |name: &[u8]| name == b"refs/heads/main";
@@ -129,7 +130,7 @@ async fn a_policy_refuses_one_ref_and_lets_the_other_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_atomic_push_with_one_refused_ref_lands_not_at_all() {
-    let (source, store) = (source_of(1), MemoryStore::default());
+    let (source, store) = (source_of(1), MemoryStore::new(format()));
     let address = listen(store.clone(), |store| {
         let policy = |mut push: Push<Pack<OwnedReadHalf>>| {
             push.request_mut().refuse(0, "main is frozen");
@@ -147,7 +148,7 @@ async fn an_atomic_push_with_one_refused_ref_lands_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_servers_own_trouble_is_told_without_its_details() {
     let source = source_of(8);
-    let address = listen(MemoryStore::default(), |_| {
+    let address = listen(MemoryStore::new(format()), |_| {
         tower::service_fn(|push: Push<Pack<OwnedReadHalf>>| async move {
             drop(push);
             Err::<Report, _>(Error::store("the disk of rack 7 is full", "ENOSPC"))

@@ -12,6 +12,7 @@ use receive_pack::receive::ReceivePack;
 use receive_pack::store::{BareRepository, MemoryStore, Store};
 use receive_pack::{BoxError, Error};
 use support::fast_import::Shape;
+use support::format::format;
 use support::git::{Output, Repo};
 use support::host::Host;
 use support::rng::Rng;
@@ -66,7 +67,7 @@ fn a_refusal_before_the_pack_is_shown_over_tcp() {
         let refuse = service_fn(|push: Push<Pack<OwnedReadHalf>>| async move {
             Ok::<_, BoxError>(Report::refused("not on a Friday", push.request().commands()))
         });
-        (receive_pack::proto::Advertisement::new(Default::default()), refuse)
+        (receive_pack::proto::Advertisement::new(format()), refuse)
     });
     let said = source.try_push(&host.url(), &["main", "main:refs/heads/other"]);
     assert_shown(&said, "! [remote rejected] main -> main (not on a Friday)");
@@ -91,7 +92,7 @@ fn a_failure_of_the_server_itself_is_shown_without_its_details() {
         let fail = service_fn(|_: Push<Pack<OwnedReadHalf>>| async {
             Err::<Report, _>(Error::store("/srv/secret is full", std::io::Error::other("no space")))
         });
-        (receive_pack::proto::Advertisement::new(Default::default()), fail)
+        (receive_pack::proto::Advertisement::new(format()), fail)
     });
     let said = source.try_push(&host.url(), &["main"]);
     assert_shown(&said, "! [remote rejected] main -> main (unpacker error)");
@@ -103,7 +104,7 @@ fn a_failure_of_the_server_itself_is_shown_without_its_details() {
 
 #[test]
 fn a_report_of_thousands_of_refs_is_split_and_comes_whole() {
-    let (source, store) = (Repo::bare(), MemoryStore::default());
+    let (source, store) = (Repo::bare(), MemoryStore::new(format()));
     let tip = source.commit("main", &[("a", b"a\n")]);
     let updates: String = (0..3000).map(|n| format!("create refs/tags/a-tag-of-some-length-{n:06} {tip}\n")).collect();
     source.git_with_input(["update-ref", "--stdin"], updates.as_bytes());
@@ -125,8 +126,31 @@ fn a_report_of_thousands_of_refs_is_split_and_comes_whole() {
             let reason = "for a reason that takes some room in a report of many lines";
             Ok::<_, BoxError>(Report::refused(reason, push.request().commands()))
         });
-        (receive_pack::proto::Advertisement::new(Default::default()), refuse)
+        (receive_pack::proto::Advertisement::new(format()), refuse)
     });
     let said = source.try_push(&refused.url(), &["--mirror", "--porcelain"]);
     assert_eq!(said.text().matches("[remote rejected] (for a reason that takes some room").count(), 3001);
+}
+
+#[test]
+fn a_branch_that_somebody_works_on_does_not_change_under_them() {
+    let source = Repo::bare();
+    source.commit("main", &[("a", b"a\n")]);
+    let refused = "! [remote rejected] main -> main (branch is currently checked out)";
+    // With commits on the branch, and before the first.
+    for commits in [1, 0] {
+        let (ours, gits) = (Repo::work(), Repo::work());
+        for target in [&ours, &gits] {
+            (0..commits).for_each(|_| drop(target.commit("main", &[("b", b"b\n")])));
+        }
+        let before = ours.try_git(["rev-parse", "-q", "--verify", "refs/heads/main"]).text();
+        let refs = ["--force", "main", "main:refs/heads/other"];
+        let host = limited(&ours, u64::MAX);
+        for url in [&*host.url(), gits.path().to_str().expect("a path of text")] {
+            assert_shown(&source.try_push(url, &refs), refused);
+        }
+        assert_eq!(ours.refs(), gits.refs());
+        assert_eq!(ours.try_git(["rev-parse", "-q", "--verify", "refs/heads/main"]).text(), before);
+        assert_eq!(ours.rev("other"), source.rev("main"));
+    }
 }

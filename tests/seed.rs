@@ -8,10 +8,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use receive_pack::checksum::{Checksummed, Throttle};
 use receive_pack::codec::ReceivePackCodec;
-use receive_pack::proto::{Complete, ObjectFormat, ObjectKind, PackFrame, Payload};
+use receive_pack::proto::{Complete, ObjectKind, PackFrame, Payload};
 use receive_pack::push::accept;
 use receive_pack::store::MemoryStore;
 use receive_pack::{Error, ErrorKind};
+use support::format::format;
 use support::io::{READ_SIZES, Script};
 use support::pack::{BigPack, Shape};
 use support::request::Request;
@@ -29,10 +30,10 @@ fn whole(pack: &BigPack) -> Script {
 
 /// The bytes of the pack that come out behind the checksum, and how that ends.
 async fn through_the_checksum(reader: Script, payload: Payload) -> (Vec<u8>, Result<Complete, Error>) {
-    let codec = ReceivePackCodec::builder().payload(payload).build();
+    let codec = ReceivePackCodec::builder().object_format(format()).payload(payload).build();
     let push = accept(codec.framed_read(reader)).await.expect("a sound head").expect("not a probe");
     let (_, _, body) = push.into_parts();
-    let mut body = Checksummed::new(body, ObjectFormat::Sha1, Throttle::default());
+    let mut body = Checksummed::new(body, format(), Throttle::default());
     let mut wire = Vec::new();
     while let Some(frame) = body.next().await {
         match frame {
@@ -60,7 +61,7 @@ fn small() -> BigPack {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pack_of_5_mib_in_chunks_of_4_kib_completes_and_every_blob_lands() {
     let pack = BigPack::new(Shape::mib(5));
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(format());
     let (served, said) = serve(store.clone(), whole(&pack).pieces(4 << 10)).await;
     assert!(served.expect("the push is served").report().expect("a report").is_ok());
 
@@ -87,14 +88,14 @@ async fn a_small_pack_completes_from_its_bytes_alone() {
             assert!(complete.is_verified(), "{payload:?}, reads of {size} bytes");
             assert_eq!(complete.pack_len(), bytes.len() as u64);
             // An opaque body has the trailer in its data.
-            assert!(wire == bytes[..wire.len()] && wire.len() >= bytes.len() - 20);
+            assert!(wire == bytes[..wire.len()] && wire.len() >= bytes.len() - format().len());
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_push_lands_on_a_connection_that_stays_open() {
-    let (pack, store) = (small(), MemoryStore::default());
+    let (pack, store) = (small(), MemoryStore::new(format()));
     let (served, said) = serve(store.clone(), whole(&pack).pauses(7)).await;
     assert!(served.expect("the push is served").report().expect("a report").is_ok());
     heard(&said).1.assert_ok();
@@ -106,7 +107,8 @@ async fn flush_on_a_truncated_pack_is_incomplete() {
     let pack = small();
     let (head, len) = (push(&pack).head().len() as u64, pack.to_bytes().len() as u64);
     for payload in [Payload::Objects, Payload::Opaque] {
-        for cut in [0, 1, 11, 12, 13, 31, 32, 500, len / 2, len - 21, len - 20, len - 1] {
+        let trailer = format().len() as u64;
+        for cut in [0, 1, 11, 12, 13, 31, 32, 500, len / 2, len - trailer - 1, len - trailer, len - 1] {
             let (_, complete) = in_time(through_the_checksum(whole_until(&pack, head + cut), payload)).await;
             let error = complete.expect_err("a pack that is cut short is not complete");
             assert_eq!(error.kind(), ErrorKind::IncompletePack, "{payload:?}, cut at {cut}: {error}");
@@ -124,8 +126,8 @@ fn whole_until(pack: &BigPack, end: u64) -> Script {
 async fn the_client_of_a_truncated_pack_gets_a_report_that_says_so() {
     let pack = small();
     let (head, len) = (push(&pack).head().len() as u64, pack.to_bytes().len() as u64);
-    for cut in [0, 12, len / 2, len - 20, len - 1] {
-        let store = MemoryStore::default();
+    for cut in [0, 12, len / 2, len - format().len() as u64, len - 1] {
+        let store = MemoryStore::new(format());
         let (served, said) = serve(store.clone(), whole_until(&pack, head + cut)).await;
         let served = served.expect("a truncated pack is the client's fault, and was answered");
         assert!(served.error().is_none());

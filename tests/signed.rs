@@ -12,10 +12,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use receive_pack::Error;
 use receive_pack::certificate::{CertificateLayer, NonceSeed, NonceStatus, Signed, Verdict};
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::proto::{Certificate, ObjectFormat};
+use receive_pack::proto::Certificate;
 use receive_pack::receive::ReceivePack;
 use receive_pack::store::{BareRepository, Store};
 use support::fast_import::Shape;
+use support::format::formats;
 use support::git::{self, Output, Repo};
 use support::host::Host;
 use support::io::Script;
@@ -203,12 +204,4 @@ impl Store for WithOptions {
     ) -> Result<Self::Quarantine, Error> {
         self.0.quarantine(request, progress).await
     }
-}
-
-fn formats() -> Vec<ObjectFormat> {
-    vec![
-        ObjectFormat::Sha1,
-        #[cfg(feature = "sha256")]
-        ObjectFormat::Sha256,
-    ]
 }

@@ -5,7 +5,8 @@
 //! ```text
 //! = the name of the case
 //! ! push-options        what both servers are told to offer: push-options, hide <pattern>
-//! > {zero} {main} r\0 c a pkt-line of the client; {names} stand for ids
+//! > {zero} {main} r\0 c a pkt-line of the client; {names} stand for ids, {format} for the object format of the
+//!                       repository, {other-format} for one that it has not
 //! > flush               a flush-pkt
 //! > pack empty          what follows the head: a pack that `pack` makes below
 //! < ...                 a pkt-line of our server, after the advertisement; those of one report on one line
@@ -14,6 +15,7 @@
 //! ```
 //!
 //! Everything from `<` on is written by running this test with `UPDATE_TRANSCRIPTS=1`, to be read before it is committed.
+//! What is said in repositories of SHA-256 to the same cases stands in `tests/transcripts/sha256`.
 
 #![cfg(feature = "bare-repository")]
 
@@ -30,6 +32,7 @@ use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
 use support::fast_import::Shape;
+use support::format::formats;
 use support::git::{self, Repo};
 use support::io::Script;
 use support::pack::{self, PackBuilder};
@@ -54,53 +57,54 @@ fn cases(text: &str) -> (String, Vec<Case>) {
 }
 
 /// A repository that is the same each time.
-fn repository() -> (Repo, BTreeMap<&'static str, String>) {
-    let repo = Shape::SMALL.repository().borrow();
+fn repository(format: ObjectFormat) -> (Repo, BTreeMap<&'static str, String>) {
+    let repo = Shape::SMALL.repository_in(format.name()).borrow();
     repo.git(["symbolic-ref", "HEAD", "refs/heads/main"]);
-    let (lost, _) = lost();
+    let (lost, _) = lost(format);
     let ids = [
-        ("zero", "0".repeat(40)),
-        ("unknown", "12".repeat(20)),
+        ("zero", "00".repeat(format.len())),
+        ("unknown", "12".repeat(format.len())),
         ("main", repo.rev("main")),
         ("older", repo.rev("main~1")),
         ("next", repo.rev("next")),
         ("v1", repo.rev("v1")),
         ("tree", repo.rev("main^{tree}")),
-        ("lost", pack::object_id(ObjectFormat::Sha1, ObjectKind::Commit, &lost).to_string()),
+        ("lost", pack::object_id(format, ObjectKind::Commit, &lost).to_string()),
     ];
     (repo, ids.into())
 }
 
 /// A commit whose tree nobody has, and a pack of it.
-fn lost() -> (Vec<u8>, PackBuilder) {
-    let lost = pack::commit(&pack::blob_id(b"a tree that nobody has"), &[]);
-    let mut builder = PackBuilder::default();
+fn lost(format: ObjectFormat) -> (Vec<u8>, PackBuilder) {
+    let lost = pack::commit(&pack::object_id(format, ObjectKind::Blob, b"a tree that nobody has"), &[]);
+    let mut builder = PackBuilder::new(format);
     builder.object(ObjectKind::Commit, &lost);
     (lost, builder)
 }
 
-fn pack(name: &str) -> Vec<u8> {
-    let empty = PackBuilder::default();
+fn pack(name: &str, format: ObjectFormat) -> Vec<u8> {
+    let empty = PackBuilder::new(format);
     match name {
         "empty" => empty.finish().to_vec(),
-        "lost" => lost().1.finish().to_vec(),
-        "wrong-trailer" => lost().1.finish_with_wrong_trailer().to_vec(),
-        "cut" => lost().1.without_trailer(),
+        "lost" => lost(format).1.finish().to_vec(),
+        "wrong-trailer" => lost(format).1.finish_with_wrong_trailer().to_vec(),
+        "cut" => lost(format).1.without_trailer(),
         "no-pack" => b"KCAP\0\0\0\x02\0\0\0\0".to_vec(),
-        "version-4" => PackBuilder::default().version(4).finish().to_vec(),
+        "version-4" => empty.version(4).finish().to_vec(),
         _ => panic!("no such pack: {name}"),
     }
 }
 
-fn request(case: &Case, ids: &BTreeMap<&'static str, String>) -> Vec<u8> {
+fn request(case: &Case, format: ObjectFormat, ids: &BTreeMap<&'static str, String>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in case.given.iter().filter_map(|line| line.strip_prefix("> ")) {
         match line.strip_prefix("pack ") {
-            Some(name) => bytes.extend_from_slice(&pack(name)),
+            Some(name) => bytes.extend_from_slice(&pack(name, format)),
             None if line == "flush" => bytes.extend_from_slice(FLUSH),
             None => {
-                let text =
-                    ids.iter().fold(line.to_owned(), |text, (name, id)| text.replace(&format!("{{{name}}}"), id));
+                let other = if format == ObjectFormat::Sha1 { "sha256" } else { "sha1" };
+                let line = line.replace("{format}", format.name()).replace("{other-format}", other);
+                let text = ids.iter().fold(line, |text, (name, id)| text.replace(&format!("{{{name}}}"), id));
                 bytes.extend_from_slice(&pkt(text.replace("\\0", "\0").replace("\\n", "\n")));
             }
         }
@@ -189,9 +193,9 @@ fn report(mut said: &[u8]) -> Vec<String> {
 }
 
 /// Both servers' answers to a case, as the file has them.
-fn play(case: &Case) -> String {
-    let ((our_repo, ids), (git_repo, _)) = (repository(), repository());
-    let request = request(case, &ids);
+fn play(case: &Case, format: ObjectFormat) -> String {
+    let ((our_repo, ids), (git_repo, _)) = (repository(format), repository(format));
+    let request = request(case, format, &ids);
     let said = ours(&our_repo, case, request.clone());
     let mut said = &said[..];
     Advertised::take(&mut said);
@@ -224,18 +228,29 @@ fn play(case: &Case) -> String {
 
 #[track_caller]
 fn check(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(name);
-    let text = std::fs::read_to_string(&path).expect("a transcript");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let text = std::fs::read_to_string(dir.join(name)).expect("a transcript");
     let (head, cases) = cases(&text);
     assert!(!cases.is_empty());
-    let mut played = head.trim_end().to_owned() + "\n";
-    for case in &cases {
-        write!(played, "\n{}\n{}", case.given.join("\n"), play(case)).expect("a string");
+    for format in formats() {
+        let mut played = head.trim_end().to_owned() + "\n";
+        for case in &cases {
+            write!(played, "\n{}\n{}", case.given.join("\n"), play(case, format)).expect("a string");
+        }
+        let path = if format == ObjectFormat::Sha1 { dir.join(name) } else { dir.join(format.name()).join(name) };
+        compare(&path, &played);
     }
+}
+
+/// What was played is what the file has; or it is what the file will have.
+#[track_caller]
+fn compare(path: &Path, played: &str) {
     if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
-        std::fs::write(&path, &played).expect("the transcript can be written");
+        std::fs::write(path, played).expect("the transcript can be written");
         return;
     }
+    let text = std::fs::read_to_string(path).expect("a transcript");
+    let name = path.display();
     for (line, (played, expected)) in played.lines().zip(text.lines()).enumerate() {
         assert_eq!(played, expected, "line {} of {name} (left: now, right: in the file)", line + 1);
     }
@@ -269,7 +284,11 @@ fn certificates() {
 
 #[test]
 fn what_is_advertised_is_what_git_advertises() {
-    let (repo, _) = repository();
+    formats().into_iter().for_each(advertised);
+}
+
+fn advertised(format: ObjectFormat) {
+    let (repo, _) = repository(format);
     let capabilities = |said: &[u8]| {
         let mut said = said;
         let mut words = Advertised::take(&mut said).capabilities;

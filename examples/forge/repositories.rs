@@ -25,6 +25,9 @@ pub(crate) struct RepositoryArgs {
     /// Make a bare repository on the first push to a name that has none.
     #[arg(long)]
     auto_init: bool,
+    /// The object format of repositories that are made: sha1, or sha256 if the crate's feature of that name is on.
+    #[arg(long, default_value = "sha1", value_parser = object_format)]
+    object_format: ObjectFormat,
     /// Refs below this name cannot be pushed to.
     #[arg(long, default_value = "refs/heads/locked/")]
     locked: String,
@@ -73,8 +76,9 @@ impl Repositories {
     /// The repository to push to, made now if it may be. `None` if there is none.
     pub(crate) async fn open(&self, name: &str) -> Option<Result<BareRepository, Error>> {
         let path = self.path(name).filter(|path| self.args.auto_init || path.is_dir())?;
+        let format = self.args.object_format;
         let opened = tokio::task::spawn_blocking(move || {
-            if path.is_dir() { BareRepository::open(path) } else { BareRepository::init(path, ObjectFormat::Sha1) }
+            if path.is_dir() { BareRepository::open(path) } else { BareRepository::init(path, format) }
         });
         Some(opened.await.unwrap_or_else(|error| Err(Error::store("a task did not end", error))))
     }
@@ -111,4 +115,8 @@ impl PreReceive for Locked {
         push.request_mut().refuse_where(|command| command.name.starts_with(locked).then_some("this branch is locked"));
         Ok(())
     }
+}
+
+fn object_format(name: &str) -> Result<ObjectFormat, String> {
+    ObjectFormat::from_name(name.as_bytes()).ok_or_else(|| format!("this build does not know the object format {name}"))
 }

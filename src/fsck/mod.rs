@@ -5,7 +5,7 @@
 //! `.gitmodules` and `.gitattributes` are looked into as well, but only a tree knows which blobs they are: their ids are
 //! gathered in [`Findings`], and when all trees were seen [`Checks::special_file`] looks at each.
 //!
-//! A `BareRepository` does all that with its setting `check_objects`, while it resolves the deltas of a push.
+//! The stores do all that with their setting `check_objects`, while they resolve the deltas of a push.
 //!
 //! ```
 //! use receive_pack::fsck::{Checks, Findings, Message};
@@ -28,7 +28,11 @@
 //!   one up to 100 MiB and the other up to `core.bigFileThreshold`.
 //! - A tag whose tagger is malformed and that has more headers is refused; git forgets the first error at the second.
 //! - A `.gitmodules` may begin with a byte order mark, as for everybody who clones; git cannot read it here.
-//! - Git's index-pack refuses a pack that holds an object twice, its unpack-objects does not; nor does this.
+//! - A pack that holds an object twice breaks no rule of these: they are about single objects. Git's index-pack refuses it
+//!   where objects are checked, its unpack-objects takes it. Here `BareRepository` refuses it in any case, and
+//!   `MemoryStore` takes it.
+//! - Where objects are checked, git refuses a pack one of whose objects links to what is nowhere. Here such a link matters
+//!   if a ref leads to it, and then it does so without checks as well.
 //!
 //! # Cancel safety
 //!

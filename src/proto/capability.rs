@@ -112,6 +112,8 @@ pub struct Negotiated {
     pub atomic: bool,
     /// Whether push options follow the commands.
     pub push_options: bool,
+    /// Whether each side has told the other what it calls this session.
+    pub session_id: bool,
     /// The nonce that was given out for a push certificate (`push-cert`). A client answers this capability with the
     /// certificate itself, so it stands here whenever it was advertised.
     pub nonce: Option<Bytes>,
@@ -134,6 +136,7 @@ impl Negotiated {
             quiet: both("quiet"),
             atomic: both("atomic"),
             push_options: both("push-options"),
+            session_id: both("session-id"),
             nonce: advertised.value("push-cert").map(Bytes::copy_from_slice),
         }
     }
@@ -147,6 +150,7 @@ impl Negotiated {
         self.quiet |= more.quiet;
         self.atomic |= more.atomic;
         self.push_options |= more.push_options;
+        self.session_id |= more.session_id;
         self.nonce = more.nonce.clone().or(self.nonce.take());
     }
 }

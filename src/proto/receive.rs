@@ -350,7 +350,12 @@ impl Receive {
     /// Capabilities behind a later command count too, as with git.
     fn negotiate(&mut self, requested: &Capabilities) -> Result<(), Error> {
         self.negotiated.merge(&Negotiated::new(&self.config.advertised, requested));
-        let wanted = requested.value("object-format").unwrap_or(self.config.format.name().as_bytes());
+        let wanted = match requested.value("object-format") {
+            Some(name) => name,
+            None if requested.contains("object-format") => b"",
+            // Who does not know of object formats has but the one.
+            None => ObjectFormat::Sha1.name().as_bytes(),
+        };
         if wanted != self.config.format.name().as_bytes() {
             return Err(self.protocol(format!("error: unsupported object format '{}'", wanted.escape_ascii())));
         }

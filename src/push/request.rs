@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::proto::{Capabilities, Certificate, Command, Frame, Negotiated, ObjectFormat, ObjectId, Report};
+use crate::proto::{Capabilities, Certificate, Command, Frame, Negotiated, ObjectFormat, ObjectId, Report, Rewritten};
 use crate::push::Extensions;
 
 /// One push: its head, what layers have learned about it, and its body, a stream of
@@ -82,6 +82,8 @@ pub struct UpdateRequest {
     certificate: Option<Certificate>,
     /// As many as there are commands.
     refusals: Vec<Option<Cow<'static, str>>>,
+    /// As many as there are commands: what is done in place of one.
+    rewrites: Vec<Option<Command>>,
 }
 
 impl UpdateRequest {
@@ -96,6 +98,7 @@ impl UpdateRequest {
             push_options: Vec::new(),
             certificate: None,
             refusals: Vec::new(),
+            rewrites: Vec::new(),
         }
     }
 
@@ -117,6 +120,7 @@ impl UpdateRequest {
     pub fn push_command(&mut self, command: Command) {
         self.commands.push(command);
         self.refusals.push(None);
+        self.rewrites.push(None);
     }
 
     /// Sets what was negotiated.
@@ -139,9 +143,10 @@ impl UpdateRequest {
         self.capabilities.value("agent")
     }
 
-    /// What the client calls this push in its own logs (`session-id`), if it was told that the server wants to know.
+    /// What the client calls this push in its own logs (`session-id`); `None` unless the server had
+    /// [told it](crate::proto::Advertisement::with_session_id) its own name for it.
     pub fn session_id(&self) -> Option<&[u8]> {
-        self.capabilities.value("session-id")
+        self.capabilities.value("session-id").filter(|_| self.negotiated.session_id)
     }
 
     /// What was negotiated.
@@ -191,12 +196,24 @@ impl UpdateRequest {
         }
     }
 
-    /// Refuses each command that `reason` gives a reason for.
+    /// Refuses each command that `reason` gives a reason for; of one that was [rewritten](Self::rewrite) it sees what
+    /// will be done.
     pub fn refuse_where<T: Into<Cow<'static, str>>>(&mut self, mut reason: impl FnMut(&Command) -> Option<T>) {
-        for (command, slot) in self.commands.iter().zip(&mut self.refusals) {
-            if let (None, Some(reason)) = (&slot, reason(command)) {
+        for ((command, rewrite), slot) in self.commands.iter().zip(&self.rewrites).zip(&mut self.refusals) {
+            if let (None, Some(reason)) = (&slot, reason(rewrite.as_ref().unwrap_or(command))) {
                 *slot = Some(reason.into());
             }
+        }
+    }
+
+    /// Moves another ref than the one that the command at `index` names, from this old id: `refs/for/main` becomes
+    /// `refs/changes/7`. The new id stays as it is. A client that reads `report-status-v2` is told of it, and `git push`
+    /// shows the other name.
+    ///
+    /// [`commands`](Self::commands) are still those of the client; [`open`](Self::open), and so the store, has the other.
+    pub fn rewrite(&mut self, index: usize, name: impl Into<Bytes>, old: ObjectId) {
+        if let (Some(command), Some(slot)) = (self.commands.get(index), self.rewrites.get_mut(index)) {
+            *slot = Some(Command { name: name.into(), old, new: command.new });
         }
     }
 
@@ -205,14 +222,16 @@ impl UpdateRequest {
         self.refusals.get(index)?.as_deref()
     }
 
-    /// The commands that are not refused, with their places in [`commands`](Self::commands).
+    /// What is left to be done: the commands that are not refused, with their places in [`commands`](Self::commands). In
+    /// place of one that was [rewritten](Self::rewrite) stands the other.
     pub fn open(&self) -> impl Iterator<Item = (usize, &Command)> {
-        self.commands
-            .iter()
-            .zip(&self.refusals)
-            .enumerate()
-            .filter(|(_, (_, no))| no.is_none())
-            .map(|(i, (c, _))| (i, c))
+        let open = self.planned().zip(&self.refusals).enumerate().filter(|(_, (_, refusal))| refusal.is_none());
+        open.map(|(index, (command, _))| (index, command))
+    }
+
+    /// What each command comes to, refused or not.
+    pub(crate) fn planned(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter().zip(&self.rewrites).map(|(command, rewrite)| rewrite.as_ref().unwrap_or(command))
     }
 
     /// Whether no command is left to carry out.
@@ -227,13 +246,18 @@ impl UpdateRequest {
         }
     }
 
-    /// The report: `ok` for each command that is not refused.
+    /// The report: `ok` for each command that is not refused, and what was done in place of it.
     pub fn report(&self) -> Report {
         let mut report = Report::unpacked();
-        for (command, refusal) in self.commands.iter().zip(&self.refusals) {
-            match refusal {
-                None => report.accept(command),
-                Some(reason) => report.refuse(command, reason.clone()),
+        for ((command, rewrite), refusal) in self.commands.iter().zip(&self.rewrites).zip(&self.refusals) {
+            match (refusal, rewrite) {
+                (Some(reason), _) => report.refuse(command, reason.clone()),
+                (None, None) => report.accept(command),
+                (None, Some(to)) => {
+                    let old = (to.old != command.old).then_some(to.old);
+                    let done = Rewritten { name: Some(to.name.clone()), old, ..Rewritten::default() };
+                    report.accept_rewritten(command, vec![done]);
+                }
             }
         }
         report

@@ -89,6 +89,8 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
             if !request.is_refused() {
                 let mut received = Received::new(&mut request, extensions, &progress, &quarantine);
                 self.policy.pre_receive(&mut received).await?;
+                // The policy may have named other refs.
+                judge_names(&mut request);
                 request.settle_atomic();
             }
             Ok(())
@@ -137,7 +139,7 @@ fn judge_names(request: &mut UpdateRequest) {
 
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
-    for command in request.commands() {
+    for command in request.planned() {
         if !seen.insert(command.name.clone()) {
             twice.insert(command.name.clone());
         }

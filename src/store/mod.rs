@@ -13,6 +13,8 @@
 pub(crate) mod ancestry;
 #[cfg(feature = "bare-repository")]
 pub(crate) mod bare_repository;
+#[cfg(any(feature = "memory", feature = "bare-repository"))]
+mod complete;
 mod contract;
 #[cfg(feature = "_index")]
 mod examine;

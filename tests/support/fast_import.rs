@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::format::format;
 use super::git::{Repo, command};
 use super::rng::Rng;
 
@@ -51,7 +52,7 @@ impl Shape {
     /// Do not write to it: [`Repo::borrow`] gives one that may be changed.
     #[track_caller]
     pub fn repository(&self) -> Repo {
-        self.repository_in("sha1")
+        self.repository_in(format().name())
     }
 
     /// The same history in an object format of git's.

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use super::format::format;
 use super::git::Repo;
 use super::memory;
 use super::server::example;
@@ -30,6 +31,7 @@ impl Forge {
 
         let mut command = Command::new(example("forge"));
         command.arg("--root").arg(root.path().join("repositories")).arg("--auto-init");
+        command.args(["--object-format", format().name()]);
         command.args(["--http", "127.0.0.1:0", "--git", "127.0.0.1:0", "--ssh", "127.0.0.1:0"]);
         command.arg("--authorized-keys").arg(key.with_extension("pub")).args(options);
         let mut child = command

@@ -8,6 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
 
+use super::format::format;
+
 /// A git command in `dir` with a clean environment: fixed people, dates and language, no configuration but ours.
 pub fn command<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Command {
     const CONFIG: [(&str, &str); 5] = [
@@ -26,6 +28,7 @@ pub fn command<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -
         }
     }
     command.env("HOME", "/nonexistent").env("LC_ALL", "C").env("TZ", "UTC").env("GIT_TERMINAL_PROMPT", "0");
+    command.env("GIT_DEFAULT_HASH", format().name());
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     for role in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{role}_NAME"), "A Tester").env(format!("GIT_{role}_EMAIL"), "tester@example.org");
@@ -94,7 +97,7 @@ pub struct Repo {
 }
 
 impl Repo {
-    /// A new bare repository with SHA-1 ids.
+    /// A new bare repository.
     pub fn bare() -> Self {
         Self::init(&["--bare"])
     }
@@ -104,7 +107,7 @@ impl Repo {
         Self::init(&["--bare", &format!("--object-format={object_format}")])
     }
 
-    /// A new repository with a work tree and SHA-1 ids.
+    /// A new repository with a work tree.
     pub fn work() -> Self {
         Self::init(&[])
     }

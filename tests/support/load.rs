@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use receive_pack::proto::{ObjectFormat, ObjectKind};
+use receive_pack::proto::ObjectKind;
 
 use super::forge::Forge;
+use super::format::format;
 use super::pack::{self, PackBuilder, blob_id};
 use super::request::{Request, pkt};
 use super::rng::Rng;
@@ -62,9 +63,9 @@ fn push_of(seed: u64, size: usize) -> (Vec<u8>, String) {
     builder.object(ObjectKind::Blob, &blob);
     let tree = pack::tree([("file", &blob_id(&blob))]);
     builder.object(ObjectKind::Tree, &tree);
-    let commit = pack::commit(&pack::object_id(ObjectFormat::Sha1, ObjectKind::Tree, &tree), &[]);
+    let commit = pack::commit(&pack::object_id(format(), ObjectKind::Tree, &tree), &[]);
     builder.object(ObjectKind::Commit, &commit);
-    let tip = pack::object_id(ObjectFormat::Sha1, ObjectKind::Commit, &commit);
+    let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
     (Request::new().create("refs/heads/main", tip).pack(builder.finish()).bytes().to_vec(), tip.to_string())
 }
 

@@ -6,6 +6,7 @@
 pub mod clients;
 pub mod fast_import;
 pub mod forge;
+pub mod format;
 pub mod git;
 pub mod host;
 pub mod io;

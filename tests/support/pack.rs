@@ -11,6 +11,8 @@ use flate2::write::ZlibEncoder;
 use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
 use sha1::Digest as _;
 
+use super::format::format;
+
 pub use big::{BigPack, Shape};
 pub use delta::Delta;
 
@@ -79,9 +81,9 @@ pub fn object_id(format: ObjectFormat, kind: ObjectKind, data: &[u8]) -> ObjectI
     hash.finish()
 }
 
-/// The SHA-1 id of a blob.
+/// The id of a blob.
 pub fn blob_id(data: &[u8]) -> ObjectId {
-    object_id(ObjectFormat::Sha1, ObjectKind::Blob, data)
+    object_id(format(), ObjectKind::Blob, data)
 }
 
 /// The data of a tree that holds these plain files, which must be sorted by name.
@@ -163,7 +165,7 @@ pub struct PackBuilder {
 
 impl Default for PackBuilder {
     fn default() -> Self {
-        Self::new(ObjectFormat::Sha1)
+        Self::new(format())
     }
 }
 

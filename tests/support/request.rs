@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 
+use super::format::format;
+
 /// What ends a list of pkt-lines.
 pub const FLUSH: &[u8] = b"0000";
 
 /// The capabilities that git 2.47 asks for when a server offers all of them.
-pub const CAPABILITIES: &str = " report-status-v2 side-band-64k object-format=sha1 agent=git/2.47.3";
-
-/// The id of what does not exist, in SHA-1.
-pub const ZERO: &str = "0000000000000000000000000000000000000000";
+pub fn capabilities(object_format: &str) -> String {
+    format!(" report-status-v2 side-band-64k object-format={object_format} agent=git/2.47.3")
+}
 
 /// A pkt-line.
 pub fn pkt(data: impl AsRef<[u8]>) -> Vec<u8> {
@@ -31,14 +32,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request with the [capabilities](CAPABILITIES) of git and no command.
+    /// A request with the [`capabilities`] of git and no command.
     pub fn new() -> Self {
-        Self { capabilities: CAPABILITIES.to_owned(), ..Self::default() }
+        Self::new_in(format().name())
     }
 
     /// The same for a repository of another object format.
     pub fn new_in(object_format: &str) -> Self {
-        Self::new().capabilities(&CAPABILITIES.replace("sha1", object_format))
+        Self { capabilities: capabilities(object_format), ..Self::default() }
     }
 
     /// Other capabilities; the leading space that git sends is up to the caller.

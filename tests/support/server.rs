@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::net::tcp::OwnedReadHalf;
 use tower::{Service, ServiceBuilder};
 
+use super::format::format;
 use super::git::{Output, Repo};
 use super::io::Script;
 use super::memory;
@@ -73,7 +74,7 @@ impl Daemon {
     /// A daemon on a free port that makes repositories as they are pushed to.
     #[track_caller]
     pub fn start() -> Self {
-        Self::start_with("sha1")
+        Self::start_with(format().name())
     }
 
     /// The same, for repositories of this object format.
@@ -130,10 +131,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts an example with these arguments on a free port. Its first line must name a URL `git://…/…`.
+    /// Starts an example with these arguments on a free port; one that makes repositories makes them in the format of
+    /// the tests. Its first line must name a URL `git://…/…`.
     #[track_caller]
     pub fn start<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(example(name));
+        if name != "proxy" {
+            command.args(["--object-format", format().name()]);
+        }
         command.args(["--listen", "127.0.0.1:0"]).args(args);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the example starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();

@@ -1,10 +1,9 @@
 use std::collections::HashSet;
 
-use super::connectivity::PackIds;
 use super::fs::File;
-use super::{Objects, Odb};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
+use crate::store::complete::{Objects, PackIds};
 use crate::store::index::Index;
 
 /// The objects of a pack in quarantine: those that the push brought.
@@ -43,27 +42,5 @@ impl Objects for Brought<'_> {
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         self.read(id, MAX_OBJECT)
-    }
-}
-
-/// What the new values of refs may be: an object that the push brought, or one of the repository.
-pub(super) struct Targets<'a> {
-    pub(super) brought: &'a dyn Objects,
-    pub(super) repository: &'a Odb,
-}
-
-impl Objects for Targets<'_> {
-    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
-        match self.brought.kind(id)? {
-            Some(kind) => Ok(Some(kind)),
-            None => self.repository.kind(id),
-        }
-    }
-
-    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        match self.brought.object(id)? {
-            Some(object) => Ok(Some(object)),
-            None => self.repository.object(id),
-        }
     }
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::alternates;
 use super::connectivity::{Check, Links};
-use super::incoming::{Brought, Targets};
+use super::incoming::Brought;
 use super::known;
 use super::migrate::{Migrated, pack_name};
 use super::refs::{Mode, Reflog, Update};
 use super::store::BareRepository;
 use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use super::{alternates, shallow};
 use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::complete::{self, Targets};
 use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Index, complete_thin};
 use crate::{Error, ErrorKind};
@@ -84,6 +85,12 @@ impl Landing {
         let migrated = sealed.map(|sealed| Migrated::new(&self.store.repository, sealed)).transpose();
         let migrated =
             migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
+<<<<<<< HEAD
+=======
+        let brought = sealed.map(Sealed::brought);
+        let targets =
+            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
+>>>>>>> h4
         self.move_refs(&mut request, &targets);
         // From here on the refs keep the pack.
         drop(migrated);
@@ -189,6 +196,7 @@ impl Landing {
         };
         let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
         let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
+<<<<<<< HEAD
         if found.iter().all(Result::is_ok) {
             return Ok(());
         }
@@ -205,6 +213,11 @@ impl Landing {
             }
         }
         Ok(())
+=======
+        let targets =
+            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
+        complete::refuse(request, places, found, &targets, &self.progress)
+>>>>>>> h4
     }
 
     fn move_refs(&self, request: &mut UpdateRequest, targets: &Targets<'_>) {

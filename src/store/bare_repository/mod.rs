@@ -7,7 +7,6 @@ mod incoming;
 mod known;
 mod landing;
 mod migrate;
-mod objects;
 mod odb;
 mod quarantine;
 mod refs;
@@ -23,7 +22,6 @@ pub(crate) mod testing;
 mod tests;
 mod writer;
 
-pub(crate) use objects::Objects;
 pub(crate) use odb::Odb;
 pub use quarantine::BareQuarantine;
 pub(crate) use refs::name;

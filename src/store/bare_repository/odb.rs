@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use gix_object::Find as _;
 use gix_odb::Header as _;
 
-use super::Objects;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::store::complete::Objects;
 use crate::store::index::Bases;
 use crate::{Error, ErrorKind};
 
@@ -202,7 +202,7 @@ impl std::fmt::Debug for Odb {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Sandbox, git, oid};
+    use super::super::testing::{Sandbox, format, git, oid};
     use super::*;
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn more_packs_than_the_store_had_room_for_are_found() {
-        let sandbox = Sandbox::new("sha1");
+        let sandbox = Sandbox::new(format());
         sandbox.in_bare(&["config", "receive.unpackLimit", "1"]);
         let first = sandbox.commit("file", "0");
         let odb = Odb::open(sandbox.bare().join("objects"), first.format(), 1 << 20).unwrap();
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_was_pruned_is_gone_once_it_is_renewed() {
-        let sandbox = Sandbox::new("sha1");
+        let sandbox = Sandbox::new(format());
         sandbox.in_bare(&["config", "receive.unpackLimit", "1"]);
         let commit = sandbox.commit("file", "0");
         git(&sandbox.work(), &["push", "-q", "origin", "main"]);
@@ -270,19 +270,19 @@ mod tests {
 
     #[test]
     fn a_large_object_is_not_read() {
-        let sandbox = Sandbox::new("sha1");
+        let sandbox = Sandbox::new(format());
         sandbox.commit("file", &"x".repeat(2000));
-        let odb = Odb::open(sandbox.work().join(".git/objects"), ObjectFormat::Sha1, 1999).unwrap();
         let blob = sandbox.rev("HEAD:file");
+        let odb = Odb::open(sandbox.work().join(".git/objects"), blob.format(), 1999).unwrap();
         assert_eq!(odb.object(&blob).unwrap_err().kind(), ErrorKind::LimitExceeded);
         assert_eq!(odb.kind(&blob).unwrap(), Some(ObjectKind::Blob));
     }
 
     #[test]
     fn threads_share_it() {
-        let sandbox = Sandbox::new("sha1");
+        let sandbox = Sandbox::new(format());
         let commit = sandbox.commit("file", "text");
-        let odb = Odb::open(sandbox.work().join(".git/objects"), ObjectFormat::Sha1, 1 << 20).unwrap();
+        let odb = Odb::open(sandbox.work().join(".git/objects"), commit.format(), 1 << 20).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -9,14 +9,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::Odb;
 use super::incoming::Brought;
 use super::landing::{Landing, Sealed};
 use super::store::{BareRepository, blocking};
 use super::writer::PackWriter;
-use super::{Objects, Odb};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::Quarantine;
+use crate::store::complete::Objects as _;
 use crate::{Error, ErrorKind};
 
 /// A push on its way into a [`BareRepository`].

@@ -1,10 +1,8 @@
-use std::collections::HashSet;
 use std::io;
 
-use super::{Objects, Repository};
+use super::Repository;
 use crate::Error;
-use crate::proto::{ObjectId, ObjectKind};
-use crate::store::links::Commit;
+use crate::proto::ObjectId;
 
 /// The commits at which the repository's own history is cut off: its file `shallow` (gitrepository-layout).
 pub(super) fn boundary(repository: &Repository) -> Result<Vec<ObjectId>, Error> {
@@ -18,17 +16,4 @@ pub(super) fn boundary(repository: &Repository) -> Result<Vec<ObjectId>, Error> 
     ids.map(|line| ObjectId::from_hex(format, line))
         .collect::<Option<_>>()
         .ok_or_else(|| Error::new(crate::ErrorKind::Store, "the file 'shallow' has a bad line"))
-}
-
-/// What the history of a shallow client lacks: the parents of the commits at which it is cut off.
-pub(super) fn cut_off(shallow: &[ObjectId], objects: &impl Objects) -> Result<HashSet<ObjectId>, Error> {
-    let mut parents = HashSet::new();
-    for id in shallow {
-        if let Some((ObjectKind::Commit, data)) = objects.object_unless_blob(id)?
-            && let Ok(commit) = Commit::parse(&data, id.format())
-        {
-            parents.extend(commit.parents());
-        }
-    }
-    Ok(parents)
 }

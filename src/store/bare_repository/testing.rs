@@ -36,6 +36,15 @@ pub(crate) fn command(dir: &Path) -> Command {
     command
 }
 
+/// The object format of tests that take only one: SHA-1, or the one that `RECEIVE_PACK_TEST_FORMAT` names.
+pub(crate) fn format() -> &'static str {
+    match std::env::var("RECEIVE_PACK_TEST_FORMAT") {
+        Ok(name) if name == "sha256" && cfg!(feature = "sha256") => "sha256",
+        Ok(name) if name != "sha1" => panic!("this build does not know the object format {name}"),
+        _ => "sha1",
+    }
+}
+
 /// An id from its hexadecimal digits.
 #[track_caller]
 pub(crate) fn oid(hex: &str) -> ObjectId {

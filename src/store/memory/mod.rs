@@ -1,5 +1,6 @@
 //! A repository in memory.
 
+mod links;
 mod pack;
 mod quarantine;
 mod store;

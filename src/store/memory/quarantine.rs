@@ -1,21 +1,23 @@
-use std::collections::HashSet;
 use std::mem;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use super::links::Links;
 use super::pack::Bytes;
 use super::store::{Pack, Repository};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
+use crate::store::complete::{self, Exact, Objects, PackIds, Targets};
 use crate::store::examine::{Examination, MAX_SPECIAL_FILE};
-use crate::store::index::{Index, IndexOptions, Indexer, Visit, Worker, complete_thin};
-use crate::store::{MemoryStore, Quarantine, links};
+use crate::store::index::{IndexOptions, Indexer, Visit, Worker, complete_thin};
+use crate::store::{MemoryStore, Quarantine};
 use crate::{Error, ErrorKind};
 
 /// A push on its way into a [`MemoryStore`].
 #[derive(Debug)]
 pub struct MemoryQuarantine {
     store: MemoryStore,
+    progress: Progress,
     stage: Stage,
 }
 
@@ -40,9 +42,9 @@ struct Incoming {
 impl MemoryQuarantine {
     pub(super) fn new(store: MemoryStore, progress: Progress) -> Self {
         let indexer = Indexer::new(IndexOptions::new(store.format()));
-        let examination = Examination::new(store.examine.clone(), progress);
+        let examination = Examination::new(store.examine.clone(), progress.clone());
         let incoming = Incoming { bytes: Bytes::default(), indexer, links: Links::default(), examination };
-        Self { store, stage: Stage::Writing(Box::new(incoming)) }
+        Self { store, progress, stage: Stage::Writing(Box::new(incoming)) }
     }
 
     fn pack(&self) -> Option<&Arc<Pack>> {
@@ -50,6 +52,20 @@ impl MemoryQuarantine {
             Stage::Sealed(pack) => pack.as_ref(),
             Stage::Writing(_) | Stage::Lost => None,
         }
+    }
+
+    /// Refuses the refs that need what is not there.
+    fn judge(&self, request: &mut UpdateRequest, pack: Option<&Pack>) -> Result<(), Error> {
+        let creates = request.open().filter(|(_, command)| !command.is_delete());
+        let (places, news): (Vec<usize>, Vec<ObjectId>) = creates.map(|(place, command)| (place, command.new)).unzip();
+        let ids: &dyn PackIds = pack.map_or(&(), |pack| pack);
+        let brought: &dyn Objects = pack.map_or(&(), |pack| pack);
+        let mut exact = Exact::new(ids, brought, &self.store, &self.store);
+        let is_whole = |new: &ObjectId| pack.is_some_and(|pack| pack.is_whole) && ids.kind_of(new).is_some();
+        let found = news.iter().map(|new| if is_whole(new) { Ok(Ok(())) } else { exact.complete(new) });
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let targets = Targets { brought, repository: &self.store };
+        complete::refuse(request, places, found, &targets, &self.progress)
     }
 
     fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
@@ -80,7 +96,7 @@ impl Incoming {
     }
 
     /// Indexes the pack; `None` if there is none, or nothing in it.
-    fn seal(mut self, store: &MemoryStore, checksum: Option<&ObjectId>) -> Result<Option<Arc<Pack>>, Error> {
+    fn seal(mut self, store: &MemoryStore, checksum: Option<&ObjectId>) -> Result<Option<Pack>, Error> {
         let Some(checksum) = checksum.filter(|_| self.indexer.len() > 0) else { return Ok(None) };
         self.bytes.append(checksum.as_bytes());
         let threads = NonZeroUsize::MIN;
@@ -92,8 +108,9 @@ impl Incoming {
             Some(object) => Ok(Some(object)),
             None => store.read(id, MAX_SPECIAL_FILE),
         })?;
-        self.links.check(&index, &store.lock())?;
-        Ok(Some(Arc::new(Pack { bytes: self.bytes, index, completed_with })))
+        let mut pack = Pack { bytes: self.bytes, index, completed_with, is_whole: false };
+        pack.is_whole = self.links.are_complete(&pack, &store.lock());
+        Ok(Some(pack))
     }
 }
 
@@ -107,19 +124,9 @@ impl Quarantine for MemoryQuarantine {
 
     async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
         let Stage::Writing(incoming) = mem::replace(&mut self.stage, Stage::Lost) else { return Err(out_of_order()) };
-        let pack = incoming.seal(&self.store, complete.checksum()).map_err(|error| match error.kind() {
-            // The history of a shallow client may be cut off where ours is not.
-            ErrorKind::MissingObjects if !request.shallow().is_empty() => Error::refused("shallow update not allowed"),
-            _ => error,
-        })?;
-        let repository = self.store.lock();
-        request.refuse_where(|command| {
-            let is_there = command.is_delete()
-                || pack.as_ref().is_some_and(|pack| pack.index.kind_of(&command.new).is_some())
-                || repository.kind_of(&command.new).is_some();
-            (!is_there).then_some("missing necessary objects")
-        });
-        self.stage = Stage::Sealed(pack);
+        let pack = incoming.seal(&self.store, complete.checksum())?;
+        self.judge(request, pack.as_ref())?;
+        self.stage = Stage::Sealed(pack.map(Arc::new));
         Ok(())
     }
 
@@ -182,46 +189,5 @@ fn move_refs(repository: &mut Repository, request: &mut UpdateRequest) {
         } else {
             repository.refs.insert(command.name.clone(), command.new);
         }
-    }
-}
-
-/// What the objects of a pack link to.
-#[derive(Debug, Default)]
-struct Links {
-    targets: Mutex<HashSet<(ObjectKind, ObjectId)>>,
-}
-
-impl Links {
-    fn check(&self, index: &Index, repository: &Repository) -> Result<(), Error> {
-        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        for (kind, id) in &*targets {
-            if index.kind_of(id).or_else(|| repository.kind_of(id)) != Some(*kind) {
-                let text = format!("the {} {id} is missing", kind.name());
-                return Err(Error::new(ErrorKind::MissingObjects, text));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Visit for Links {
-    type Worker<'a> = &'a Links;
-
-    fn worker(&self) -> &Links {
-        self
-    }
-}
-
-impl Worker for &Links {
-    fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        let collected = links::for_each(kind, data, id.format(), |kind, raw| {
-            targets.extend(ObjectId::from_bytes(raw).map(|target| (kind, target)));
-        });
-        collected.map_err(|links::Malformed(text)| Error::new(ErrorKind::InvalidPack, format!("object {id}: {text}")))
-    }
-
-    fn finish(self) -> Result<(), Error> {
-        Ok(())
     }
 }

@@ -9,15 +9,17 @@ use crate::Error;
 use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
+use crate::store::complete::{Objects, PackIds, Trust};
 use crate::store::examine::Examine;
 use crate::store::index::{Bases, Index};
+use crate::store::links::Malformed;
 use crate::store::{Scan, Store};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
 ///
 /// It keeps packs as they come, so its memory is that of all packs it took. Thin packs are completed, atomic pushes are
-/// atomic, and what a pack links to must be there. In that it is stricter than git, which minds only what the new refs
-/// reach.
+/// atomic, and a ref moves only if all that it needs is there: as with git, the others of the same push move all the
+/// same, and what no ref needs may be missing.
 ///
 /// ```
 /// use receive_pack::proto::ObjectFormat;
@@ -47,6 +49,9 @@ pub(super) struct Pack {
     pub(super) index: Index,
     /// The bases that it was completed with, if it came thin.
     pub(super) completed_with: HashSet<ObjectId>,
+    /// Whether all that its objects need was there when it came. Of others a ref may need one that is complete, and
+    /// whoever builds upon that is looked at as far down as it takes.
+    pub(super) is_whole: bool,
 }
 
 impl Pack {
@@ -129,6 +134,46 @@ impl MemoryStore {
 impl Repository {
     pub(super) fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
         self.packs.iter().find_map(|pack| pack.index.kind_of(id))
+    }
+
+    /// Whether this object is known to have all that it needs.
+    pub(super) fn trusts(&self, kind: ObjectKind, id: &ObjectId) -> bool {
+        kind == ObjectKind::Blob
+            || self.packs.iter().any(|pack| pack.is_whole && PackIds::kind_of(&**pack, id).is_some())
+    }
+}
+
+impl PackIds for Pack {
+    fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
+        self.index.kind_of(id).filter(|_| !self.completed_with.contains(id))
+    }
+}
+
+/// What the push brought.
+impl Objects for Pack {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        Ok(PackIds::kind_of(self, id))
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        if self.completed_with.contains(id) { Ok(None) } else { self.read(id, MAX_OBJECT) }
+    }
+}
+
+/// What the packs that have landed hold.
+impl Objects for MemoryStore {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        Ok(self.lock().kind_of(id))
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, MAX_OBJECT)
+    }
+}
+
+impl Trust for &MemoryStore {
+    fn trusts(&mut self, kind: ObjectKind, id: &ObjectId, _: &[u8]) -> Result<Result<bool, Malformed>, Error> {
+        Ok(Ok(self.lock().trusts(kind, id)))
     }
 }
 

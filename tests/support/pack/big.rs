@@ -1,9 +1,10 @@
 //! Packs of any size, made as they are read and never held in memory.
 
 use bytes::Bytes;
-use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+use receive_pack::proto::{ObjectId, ObjectKind};
 
 use super::{BLOB, COMMIT, Hash, TREE, commit, entry_header, header, object_id, tree, zlib};
+use crate::support::format::format;
 use crate::support::rng::Rng;
 
 /// What a [`BigPack`] is made of.
@@ -41,12 +42,11 @@ impl BigPack {
     /// Makes the pack once to learn the ids in it, which is all that is kept.
     pub fn new(shape: Shape) -> Self {
         let count = shape.large * (1 + shape.small_per_large);
-        let blobs: Vec<_> =
-            (0..count).map(|index| object_id(ObjectFormat::Sha1, ObjectKind::Blob, &shape.blob(index))).collect();
+        let blobs: Vec<_> = (0..count).map(|index| object_id(format(), ObjectKind::Blob, &shape.blob(index))).collect();
         let names: Vec<_> = (0..count).map(|index| format!("{index:08}")).collect();
         let tree = tree(names.iter().map(String::as_str).zip(&blobs));
-        let commit = commit(&object_id(ObjectFormat::Sha1, ObjectKind::Tree, &tree), &[]);
-        let tip = object_id(ObjectFormat::Sha1, ObjectKind::Commit, &commit);
+        let commit = commit(&object_id(format(), ObjectKind::Tree, &tree), &[]);
+        let tip = object_id(format(), ObjectKind::Commit, &commit);
         Self { shape, commit, tree, tip, blobs }
     }
 
@@ -79,7 +79,7 @@ impl BigPack {
     pub fn chunks(&self) -> impl Iterator<Item = Bytes> + Send + use<> {
         let Self { shape, commit, tree, .. } = self.clone();
         let entries = self.entries();
-        let mut hash = Hash::new(ObjectFormat::Sha1);
+        let mut hash = Hash::new(format());
         let blob_count = self.blobs.len() as u64;
         let mut next = 0;
         std::iter::from_fn(move || {

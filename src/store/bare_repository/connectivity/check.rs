@@ -1,11 +1,10 @@
 use std::collections::{HashMap, HashSet};
 
-use super::exact::Exact;
+use super::Links;
 use super::reach::Reached;
-use super::{Links, Missing, PackIds};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
-use crate::store::bare_repository::Objects;
+use crate::store::complete::{Exact, Missing, Objects, PackIds};
 use crate::store::links;
 
 /// Everything that is needed to say whether the new values of refs are complete.
@@ -55,7 +54,7 @@ impl<'a> Check<'a> {
         if links.malformed().is_none() && self.all_complete(links, news, &mut reached, batch)? {
             return Ok(vec![Ok(()); news.len()]);
         }
-        let mut exact = Exact::new(self, reached);
+        let mut exact = Exact::new(self.pack, self.brought, self.repository, reached);
         news.iter().map(|new| exact.complete(new)).collect()
     }
 

@@ -2,8 +2,8 @@ use std::collections::{BinaryHeap, HashSet};
 
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
-use crate::store::bare_repository::Objects;
-use crate::store::links::{Commit, tag};
+use crate::store::complete::{Objects, Trust};
+use crate::store::links::{Commit, Malformed, tag};
 
 /// The commits that the existing refs reach, found as far back as somebody asks.
 ///
@@ -90,5 +90,17 @@ impl<'a> Reached<'a> {
             return Ok(());
         }
         Ok(())
+    }
+}
+
+impl Trust for Reached<'_> {
+    fn trusts(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<Result<bool, Malformed>, Error> {
+        match kind {
+            ObjectKind::Commit => match Commit::parse(data, id.format()) {
+                Ok(commit) => self.contains(id, commit.time).map(Ok),
+                Err(malformed) => Ok(Err(malformed)),
+            },
+            _ => Ok(Ok(self.is_tip(id))),
+        }
     }
 }

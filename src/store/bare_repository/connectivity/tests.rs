@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::*;
-use crate::proto::ObjectFormat;
+use crate::Error;
+use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 use crate::store::bare_repository::fs::Fs;
-use crate::store::bare_repository::testing::{Sandbox, command, git, oid};
+use crate::store::bare_repository::testing::{Sandbox, command, format, git, oid};
 use crate::store::bare_repository::{Odb, Repository};
+use crate::store::complete::{Missing, Objects, PackIds};
 use crate::store::index::{Visit, Worker};
 
 /// Some of the objects of the work tree's repository, as if a push had brought them.
@@ -260,7 +262,7 @@ fn a_second_push_looks_only_at_what_it_changed() {
 
 #[test]
 fn only_the_refs_that_need_it_are_refused() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     world.sandbox.commit("base", "1");
     world.push("main");
     let good = world.sandbox.commit("1", "1");
@@ -276,7 +278,7 @@ fn only_the_refs_that_need_it_are_refused() {
 
 #[test]
 fn what_no_ref_needs_may_be_broken() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let old = world.sandbox.commit("base", "1");
     world.push("main");
     let new = world.sandbox.commit("good", "1");
@@ -304,7 +306,7 @@ fn what_no_ref_needs_may_be_broken() {
 
 #[test]
 fn an_object_of_another_kind_is_none() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let old = world.sandbox.commit("dir/file", "1");
     world.push("main");
     let (tree, blob) = (world.sandbox.rev("main:dir"), world.sandbox.rev("main:dir/file"));
@@ -334,7 +336,7 @@ fn an_object_of_another_kind_is_none() {
 
 #[test]
 fn what_is_there_but_not_reached_is_walked() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     world.sandbox.commit("base", "1");
     world.push("main");
     git(&world.sandbox.work(), &["checkout", "-q", "--orphan", "other"]);
@@ -370,7 +372,7 @@ fn what_is_there_but_not_reached_is_walked() {
 
 #[test]
 fn hidden_refs_are_not_trusted() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     world.sandbox.commit("base", "1");
     world.push("main");
     git(&world.sandbox.work(), &["checkout", "-q", "--orphan", "secret"]);
@@ -388,7 +390,7 @@ fn hidden_refs_are_not_trusted() {
 
 #[test]
 fn a_commit_behind_a_ref_is_trusted_without_a_look_at_its_trees() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     for number in 0..30 {
         world.sandbox.commit(&format!("dir/file{number}"), "x");
     }
@@ -411,7 +413,7 @@ fn a_commit_behind_a_ref_is_trusted_without_a_look_at_its_trees() {
 
 #[test]
 fn links_are_written_down_once() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     for number in 0..50 {
         world.sandbox.commit(&format!("dir/file{}", number % 10), &number.to_string());
     }
@@ -441,7 +443,7 @@ fn links_are_written_down_once() {
 fn a_long_history_is_no_deep_recursion() {
     use std::io::Write;
     const COUNT: usize = 20_000;
-    let world = World::new("sha1");
+    let world = World::new(format());
     let mut text = String::new();
     for number in 0..COUNT {
         text += &format!("commit refs/heads/long\ncommitter C <c@x> {number} +0000\ndata 0\n");
@@ -482,7 +484,7 @@ fn random_pushes_are_judged_as_git_judges_them() {
     };
     let mut verdicts = [0, 0];
     for _ in 0..5 {
-        let world = World::new("sha1");
+        let world = World::new(format());
         let work = world.sandbox.work();
         let mut commits: Vec<ObjectId> = Vec::new();
         for number in 0..10 {

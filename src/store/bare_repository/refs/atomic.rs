@@ -6,7 +6,7 @@ use super::reflog;
 use super::transaction::Outcomes;
 use super::{Reflog, Refs, Refusal};
 use crate::proto::{ObjectId, ObjectKind};
-use crate::store::bare_repository::Objects;
+use crate::store::complete::Objects;
 use crate::store::links;
 use crate::{Error, ErrorKind};
 

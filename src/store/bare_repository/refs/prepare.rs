@@ -7,7 +7,7 @@ use super::refusal::lossy;
 use super::transaction::Plan;
 use super::{Reason, Refs, Refusal, name};
 use crate::proto::{ObjectId, ObjectKind};
-use crate::store::bare_repository::Objects;
+use crate::store::complete::Objects;
 
 /// A ref that is locked and may move.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::prepare::{Prepared, lock_and_check};
 use super::refusal::lossy;
 use super::{Reason, Reflog, Refs, Refusal, Resolved, Value, name};
 use crate::proto::ObjectId;
-use crate::store::bare_repository::Objects;
+use crate::store::complete::Objects;
 
 /// One command: move a ref from one value to another.
 #[derive(Clone, Debug, PartialEq, Eq)]

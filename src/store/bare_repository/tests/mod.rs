@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tower::ServiceBuilder;
 
 use super::fs::Hook;
-use super::testing::{Sandbox, command, git, try_git};
+use super::testing::{Sandbox, command, format, git, try_git};
 use super::{BareRepository, Repository};
 use crate::checksum::ChecksumLayer;
 use crate::receive::ReceivePack;
@@ -37,7 +37,7 @@ impl World {
         // In memory, where there is such a place: everything here is copied hundreds of times.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let sandbox = Sandbox::within(dir.unwrap(), "sha1");
+        let sandbox = Sandbox::within(dir.unwrap(), format());
         for (key, value) in [("receive.unpackLimit", "1"), ("core.fsync", "none"), ("gc.auto", "0")] {
             sandbox.in_bare(&["config", key, value]);
         }
@@ -75,7 +75,7 @@ impl World {
 
     /// A push: for each ref what it shall hold, the old values being those of `from`.
     fn push(&self, from: &Values, atomic: bool, to: &[(&str, Option<usize>)]) -> Push {
-        let zero = "0".repeat(40);
+        let zero = "0".repeat(self.commits[0].len());
         let mut after = from.clone();
         let mut request = Vec::new();
         let mut wanted = String::new();
@@ -85,7 +85,10 @@ impl World {
             let new = commit.map_or(&zero, |number| &self.commits[number]);
             if request.is_empty() {
                 let atomic = if atomic { " atomic" } else { "" };
-                request = pkt(&format!("{old} {new} {name}\0 report-status side-band-64k{atomic}"));
+                request = pkt(&format!(
+                    "{old} {new} {name}\0 report-status side-band-64k object-format={}{atomic}",
+                    format()
+                ));
             } else {
                 request.extend(pkt(&format!("{old} {new} {name}")));
             }

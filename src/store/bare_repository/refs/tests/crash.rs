@@ -25,7 +25,7 @@ impl Hook for Fault {
 
 /// A repository whose refs are loose, packed, both, and absent, and one transaction on them.
 fn world_and_updates() -> (World, Vec<Update>) {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let [first, second, third, ..] = world.commits[..] else { unreachable!() };
     for name in ["both", "both-gone", "packed", "packed-gone"] {

@@ -8,8 +8,9 @@ mod updates;
 use super::{Mode, Reason, Reflog, Refs, Refusal, Update};
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
-use crate::store::bare_repository::testing::{Sandbox, git};
-use crate::store::bare_repository::{Objects, Odb, Repository};
+use crate::store::bare_repository::testing::{Sandbox, format, git, oid};
+use crate::store::bare_repository::{Odb, Repository};
+use crate::store::complete::Objects;
 
 /// A bare repository with commits in it, its refs and objects opened by us.
 struct World {
@@ -101,6 +102,7 @@ impl Objects for AllCommits {
     }
 }
 
-fn sha1(byte: u8) -> ObjectId {
-    ObjectId::from_bytes(&[byte; 20]).unwrap_or(ObjectId::zero(ObjectFormat::Sha1))
+/// An id that no object has.
+fn made_up(byte: u8) -> ObjectId {
+    oid(&format!("{byte:02x}").repeat(ObjectFormat::from_name(format().as_bytes()).unwrap().len()))
 }

@@ -28,7 +28,7 @@ fn history(world: &World, count: usize) -> Vec<ObjectId> {
 /// Two of us and stock git move the same refs along one history, while git packs them: no update is lost.
 #[test]
 fn no_update_is_lost_beside_git() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     world.sandbox.in_bare(&["config", "core.filesRefLockTimeout", "2000"]);
     world.sandbox.in_bare(&["config", "core.packedRefsTimeout", "5000"]);
     let history = history(&world, 3000);
@@ -97,7 +97,7 @@ fn no_update_is_lost_beside_git() {
 /// is between packing and pruning it, is lost by git, whoever did it.
 #[test]
 fn refs_that_come_and_go_beside_git() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     world.sandbox.in_bare(&["config", "core.filesRefLockTimeout", "5000"]);
     world.sandbox.in_bare(&["config", "core.packedRefsTimeout", "10000"]);
     let refs = Repository::open(&world.sandbox.bare()).unwrap().refs();

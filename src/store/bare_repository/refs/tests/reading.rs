@@ -77,7 +77,7 @@ fn refs_are_listed_as_git_advertises_them() {
 
 #[test]
 fn a_ref_resolves_to_where_symbolic_refs_lead() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let first = world.commits[0];
     world.sandbox.in_bare(&["update-ref", "refs/heads/a", &first.to_string()]);
     for pair in ["b:a", "c:b", "d:c", "e:d", "f:e", "g:f", "x:y", "y:x", "u:v"] {
@@ -104,7 +104,7 @@ fn a_ref_resolves_to_where_symbolic_refs_lead() {
 
 #[test]
 fn a_new_packed_refs_is_seen_at_once() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     for round in 0..50 {
         let id = world.commits[round % 4];
         world.sandbox.in_bare(&["update-ref", "refs/heads/a", &id.to_string()]);

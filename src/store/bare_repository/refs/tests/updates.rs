@@ -37,7 +37,7 @@ fn refs_are_created_moved_and_deleted() {
 
 #[test]
 fn a_wrong_old_value_is_refused() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let [first, second, third, ..] = world.commits[..] else { unreachable!() };
     let name = "refs/heads/main";
@@ -66,7 +66,7 @@ fn a_wrong_old_value_is_refused() {
 
 #[test]
 fn the_texts_are_those_of_git() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let [first, second, third, ..] = world.commits[..] else { unreachable!() };
     let blob = world.sandbox.rev("HEAD:file");
@@ -79,7 +79,7 @@ fn the_texts_are_those_of_git() {
         ("refs/heads/d/f", zero, first),
         ("refs/heads", zero, first),
         ("refs/heads/blob", zero, blob),
-        ("refs/heads/nothing", zero, sha1(7)),
+        ("refs/heads/nothing", zero, made_up(7)),
     ] {
         let (_, ours) = world.one(name, old, new).unwrap_err();
         let args = ["update-ref", name, &new.to_string(), &old.to_string()];
@@ -95,17 +95,17 @@ fn the_texts_are_those_of_git() {
 
 #[test]
 fn branches_hold_commits_and_nothing_holds_what_is_not_there() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let blob = world.sandbox.rev("HEAD:file");
     let tag = world.sandbox.rev("v1");
     for (name, id, right) in [
         ("refs/heads/a", blob, false),
         ("refs/heads/a", tag, false),
-        ("refs/heads/a", sha1(7), false),
+        ("refs/heads/a", made_up(7), false),
         ("refs/tags/a", blob, true),
         ("refs/tags/b", tag, true),
-        ("refs/tags/c", sha1(7), false),
+        ("refs/tags/c", made_up(7), false),
     ] {
         let result = world.one(name, zero, id);
         assert_eq!(result.is_ok(), right, "{name} {id}");
@@ -118,7 +118,7 @@ fn branches_hold_commits_and_nothing_holds_what_is_not_there() {
 
 #[test]
 fn files_and_directories_do_not_mix() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let first = world.commits[0];
     for packed in [false, true] {
@@ -156,7 +156,7 @@ fn files_and_directories_do_not_mix() {
 
 #[test]
 fn names_of_one_push_do_not_mix_either() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let first = world.commits[0];
     let updates = [world.update("refs/heads/a/b", zero, first), world.update("refs/heads/a", zero, first)];
@@ -177,7 +177,7 @@ fn names_of_one_push_do_not_mix_either() {
 
 #[test]
 fn two_commands_for_one_ref_are_refused() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let [first, second, ..] = world.commits[..] else { unreachable!() };
     for mode in [Mode::Each, Mode::Atomic] {
@@ -200,7 +200,7 @@ fn two_commands_for_one_ref_are_refused() {
 
 #[test]
 fn a_symbolic_ref_moves_what_it_leads_to() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let [first, second, third, fourth] = world.commits[..] else { unreachable!() };
     let bare = world.sandbox.bare();
@@ -236,7 +236,7 @@ fn a_symbolic_ref_moves_what_it_leads_to() {
 
 #[test]
 fn a_broken_ref_can_only_be_deleted() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let zero = world.zero();
     let first = world.commits[0];
     let path = world.sandbox.bare().join("refs/heads/broken");
@@ -250,7 +250,7 @@ fn a_broken_ref_can_only_be_deleted() {
 
 #[test]
 fn funny_names_are_refused() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let (zero, first) = (world.zero(), world.commits[0]);
     for name in ["HEAD", "refs/../config", "refs/heads/../../x", "refs/heads/a.lock", "heads/a", "", "refs/heads/a b"] {
         assert_eq!(world.one(name, zero, first).unwrap_err().0, Reason::FunnyRefname, "{name:?}");
@@ -262,7 +262,7 @@ fn funny_names_are_refused() {
 
 #[test]
 fn a_held_lock_is_waited_for_and_not_stolen() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let (zero, first) = (world.zero(), world.commits[0]);
     let lock = world.sandbox.bare().join("refs/heads/a.lock");
     std::fs::write(&lock, "").unwrap();
@@ -344,13 +344,12 @@ fn an_atomic_push_moves_all_or_none() {
 
 #[test]
 fn logs_are_written_where_git_writes_them() {
-    let zero = "0".repeat(40);
     for (setting, expected) in [
         (None, &[][..]),
         (Some("true"), &["HEAD", "refs/heads/d/main"][..]),
         (Some("always"), &["HEAD", "refs/heads/d/main", "refs/tags/t"][..]),
     ] {
-        let world = World::new("sha1");
+        let world = World::new(format());
         if let Some(setting) = setting {
             world.sandbox.in_bare(&["config", "core.logAllRefUpdates", setting]);
         }
@@ -363,7 +362,7 @@ fn logs_are_written_where_git_writes_them() {
         }
         for name in ["HEAD", "refs/heads/d/main", "refs/tags/t"] {
             let log = std::fs::read_to_string(world.sandbox.bare().join("logs").join(name)).ok();
-            let line = format!("{zero} {first} P <p@example.com> 1700000000 +0000\tpush\n");
+            let line = format!("{none} {first} P <p@example.com> 1700000000 +0000\tpush\n");
             assert_eq!(log, expected.contains(&name).then_some(line), "{name} with {setting:?}");
         }
         if setting.is_some() {
@@ -385,7 +384,7 @@ fn logs_are_written_where_git_writes_them() {
 
 #[test]
 fn git_cannot_take_a_new_packed_refs_for_the_old_one() {
-    let world = World::new("sha1");
+    let world = World::new(format());
     let id = world.commits[0];
     let mut seconds = Vec::new();
     for name in ["refs/heads/a", "refs/heads/b", "refs/heads/c"] {

@@ -1,15 +1,24 @@
 use std::collections::HashMap;
 
-use super::reach::Reached;
-use super::{Check, Missing};
+use super::{Missing, Objects, PackIds};
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
-use crate::store::links;
+use crate::store::links::{self, Malformed};
+
+/// Which objects of a repository have all that they need, so that nobody looks below them.
+pub(crate) trait Trust {
+    /// Whether this object of the repository is one of them.
+    fn trusts(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<Result<bool, Malformed>, Error>;
+}
 
 /// Says of single objects whether all below them is there, by looking at all below them; each object once.
-pub(super) struct Exact<'a> {
-    check: Check<'a>,
-    reached: Reached<'a>,
+pub(crate) struct Exact<'a, T> {
+    // The ids of what the push brought, and the same objects, to be read.
+    pack: &'a dyn PackIds,
+    brought: &'a dyn Objects,
+    // The objects that were there before, and those of them that are trusted.
+    repository: &'a dyn Objects,
+    trust: T,
     // What is known of objects that were looked at: complete, or the number of the reason why not.
     known: HashMap<ObjectId, Result<ObjectKind, usize>>,
     reasons: Vec<Missing>,
@@ -33,13 +42,14 @@ enum Found {
     Missing(Missing),
 }
 
-impl<'a> Exact<'a> {
-    pub(super) fn new(check: Check<'a>, reached: Reached<'a>) -> Self {
-        Self { check, reached, known: HashMap::new(), reasons: Vec::new() }
+impl<'a, T: Trust> Exact<'a, T> {
+    /// Nothing is known yet of what the push `brought` on top of the repository.
+    pub(crate) fn new(pack: &'a dyn PackIds, brought: &'a dyn Objects, repository: &'a dyn Objects, trust: T) -> Self {
+        Self { pack, brought, repository, trust, known: HashMap::new(), reasons: Vec::new() }
     }
 
     /// Whether an object and all that it needs is there.
-    pub(super) fn complete(&mut self, new: &ObjectId) -> Result<Result<(), Missing>, Error> {
+    pub(crate) fn complete(&mut self, new: &ObjectId) -> Result<Result<(), Missing>, Error> {
         // A path through the objects instead of recursion: hashes cannot form a circle, so it ends.
         let mut path: Vec<Frame> = Vec::new();
         let mut next = Some((*new, None));
@@ -108,10 +118,10 @@ impl<'a> Exact<'a> {
     }
 
     fn look(&mut self, id: ObjectId, expected: Option<ObjectKind>) -> Result<Found, Error> {
-        let (objects, in_pack) = match self.check.pack.kind_of(&id) {
+        let (objects, in_pack) = match self.pack.kind_of(&id) {
             Some(ObjectKind::Blob) => return Ok(Found::Complete(ObjectKind::Blob)),
-            Some(_) => (self.check.brought, true),
-            None => (self.check.repository, false),
+            Some(_) => (self.brought, true),
+            None => (self.repository, false),
         };
         let (kind, data) = if expected == Some(ObjectKind::Blob) {
             // Whatever it is, it need not be read to say whether it is a blob.
@@ -127,15 +137,10 @@ impl<'a> Exact<'a> {
             }
         };
         if !in_pack {
-            let trusted = match kind {
-                ObjectKind::Commit => match links::Commit::parse(&data, id.format()) {
-                    Ok(commit) => self.reached.contains(&id, commit.time)?,
-                    Err(malformed) => return Ok(Found::Missing(Missing::malformed(kind, id, malformed))),
-                },
-                _ => self.reached.is_tip(&id),
-            };
-            if trusted {
-                return Ok(Found::Complete(kind));
+            match self.trust.trusts(kind, &id, &data)? {
+                Ok(true) => return Ok(Found::Complete(kind)),
+                Ok(false) => {}
+                Err(malformed) => return Ok(Found::Missing(Missing::malformed(kind, id, malformed))),
             }
         }
         let mut links = Vec::new();

@@ -1,0 +1,208 @@
+//! Pushes that lack something: each ref is judged by itself, with each store as with git.
+
+#![cfg(all(feature = "memory", feature = "bare-repository"))]
+
+mod support;
+
+use bytes::Bytes;
+use receive_pack::proto::{ObjectId, ObjectKind};
+use receive_pack::store::{BareRepository, MemoryStore, Store};
+use support::format::format;
+use support::git::{self, Repo};
+use support::io::Script;
+use support::pack::{self, PackBuilder, blob_id, object_id};
+use support::request::{Advertised, Reply, Request};
+use support::server::{heard, serve};
+
+const MISSING: &str = "missing necessary objects";
+
+type Refs = Vec<(String, Result<(), String>)>;
+
+/// Three servers that are pushed the same.
+struct Servers {
+    git: Repo,
+    bare: Repo,
+    memory: MemoryStore,
+}
+
+impl Servers {
+    fn new() -> Self {
+        Self { git: Repo::bare(), bare: Repo::bare(), memory: MemoryStore::new(format()) }
+    }
+
+    /// What each of them says of each ref: the same, and then they have the same refs.
+    async fn push(&self, request: Request) -> Refs {
+        let request = request.bytes();
+        let output = git::run(git::command(self.git.path(), ["receive-pack", "."]), &request);
+        let mut said = &output.stdout[..];
+        Advertised::take(&mut said);
+        let git = Reply::side_band(said);
+        let bare = BareRepository::open(self.bare.path()).expect("it opens");
+        for reply in [take(bare, request.clone()).await, take(self.memory.clone(), request).await] {
+            assert_eq!((&reply.unpack, &reply.refs), (&git.unpack, &git.refs), "{reply:?}");
+            let incomplete = reply.refs.iter().any(|(_, result)| result == &Err(MISSING.to_owned()));
+            assert_eq!(reply.progress.starts_with("error: "), incomplete, "{reply:?}");
+        }
+        let refs = self.git.refs();
+        assert_eq!(self.bare.refs(), refs);
+        let memory = self.memory.refs().into_iter();
+        let memory: Vec<_> =
+            memory.map(|(name, id)| (String::from_utf8_lossy(&name).into_owned(), id.to_string())).collect();
+        assert_eq!(memory, refs);
+        self.bare.assert_no_leftovers();
+        git.refs
+    }
+}
+
+async fn take(store: impl Store, request: Bytes) -> Reply {
+    let (served, said) = serve(store, Script::of(request)).await;
+    served.expect("the push is served");
+    heard(&said).1
+}
+
+/// A commit of one file.
+struct Change {
+    blob: Vec<u8>,
+    tree: Vec<u8>,
+    commit: Vec<u8>,
+}
+
+impl Change {
+    fn new(text: &str, parents: &[ObjectId]) -> Self {
+        let tree = pack::tree([("file", &blob_id(text.as_bytes()))]);
+        let commit = pack::commit(&object_id(format(), ObjectKind::Tree, &tree), parents);
+        Self { blob: text.into(), tree, commit }
+    }
+
+    fn id(&self) -> ObjectId {
+        object_id(format(), ObjectKind::Commit, &self.commit)
+    }
+
+    fn commit(&self) -> (ObjectKind, &[u8]) {
+        (ObjectKind::Commit, &self.commit)
+    }
+
+    fn tree(&self) -> (ObjectKind, &[u8]) {
+        (ObjectKind::Tree, &self.tree)
+    }
+
+    fn blob(&self) -> (ObjectKind, &[u8]) {
+        (ObjectKind::Blob, &self.blob)
+    }
+
+    fn all(&self) -> [(ObjectKind, &[u8]); 3] {
+        [self.commit(), self.tree(), self.blob()]
+    }
+}
+
+fn pack_of<'a>(objects: impl IntoIterator<Item = (ObjectKind, &'a [u8])>) -> Bytes {
+    let mut builder = PackBuilder::default();
+    for (kind, data) in objects {
+        builder.object(kind, data);
+    }
+    builder.finish()
+}
+
+fn told<const N: usize>(refs: [(&str, Result<(), &str>); N]) -> Refs {
+    refs.map(|(name, result)| (format!("refs/heads/{name}"), result.map_err(str::to_owned))).into()
+}
+
+fn create<const N: usize>(refs: [(&str, &Change); N]) -> Request {
+    let create =
+        |request: Request, (name, change): (&str, &Change)| request.create(&format!("refs/heads/{name}"), change.id());
+    refs.into_iter().fold(Request::new(), create)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_ref_that_needs_what_is_missing_is_refused() {
+    let (whole, lost) = (Change::new("whole\n", &[]), Change::new("lost\n", &[]));
+    // Without its tree; without its blob; below a commit that is whole itself.
+    let above = Change::new("above\n", &[lost.id()]);
+    for lacking in [vec![lost.commit()], vec![lost.commit(), lost.tree()], vec![lost.commit(), lost.blob()]] {
+        let objects = whole.all().into_iter().chain(above.all()).chain(lacking);
+        let request = create([("lost", &lost), ("whole", &whole), ("above", &above)]).pack(pack_of(objects));
+        let expected = told([("lost", Err(MISSING)), ("whole", Ok(())), ("above", Err(MISSING))]);
+        assert_eq!(Servers::new().push(request).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_ref_needs_may_be_missing_or_malformed() {
+    let servers = Servers::new();
+    let (whole, lost) = (Change::new("whole\n", &[]), Change::new("lost\n", &[]));
+    let nonsense: (ObjectKind, &[u8]) = (ObjectKind::Commit, b"nonsense\n");
+    let objects = whole.all().into_iter().chain([lost.commit(), nonsense]);
+    let request = create([("whole", &whole)]).pack(pack_of(objects));
+    assert_eq!(servers.push(request).await, told([("whole", Ok(()))]));
+
+    // It is there now, but that does not make it complete: not for a ref of its own, not for one that builds upon it.
+    assert_eq!(servers.push(create([("lost", &lost)]).pack(pack_of([]))).await, told([("lost", Err(MISSING))]));
+    let above = Change::new("above\n", &[lost.id()]);
+    let request = || create([("above", &above)]);
+    assert_eq!(servers.push(request().pack(pack_of(above.all()))).await, told([("above", Err(MISSING))]));
+    // What it lacked makes it so.
+    let objects = above.all().into_iter().chain([lost.tree(), lost.blob()]);
+    assert_eq!(servers.push(request().pack(pack_of(objects))).await, told([("above", Ok(()))]));
+    assert_eq!(servers.push(create([("lost", &lost)]).pack(pack_of([]))).await, told([("lost", Ok(()))]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_an_object_of_another_kind_leads_nowhere() {
+    let servers = Servers::new();
+    let whole = Change::new("whole\n", &[]);
+    // Its tree is a blob: one of the push, and one that is there already.
+    let wrong = Change { commit: pack::commit(&blob_id(b"whole\n"), &[]), ..Change::new("", &[]) };
+    for objects in [[whole.all().to_vec(), vec![wrong.commit()]].concat(), vec![wrong.commit()]] {
+        let refs = servers.push(create([("wrong", &wrong), ("same", &whole)]).pack(pack_of(objects))).await;
+        assert_eq!(refs, told([("wrong", Err(MISSING)), ("same", Ok(()))]));
+        servers.push(Request::new().delete("refs/heads/same", whole.id())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_ref_that_brings_a_new_root_is_refused_to_a_shallow_client() {
+    let servers = Servers::new();
+    let root = Change::new("root\n", &[]);
+    let (cut, whole) = (Change::new("cut\n", &[root.id()]), Change::new("whole\n", &[]));
+    let tip = Change::new("tip\n", &[cut.id()]);
+    let objects = || whole.all().into_iter().chain(tip.all()).chain(cut.all());
+    let request = create([("tip", &tip), ("whole", &whole)]).shallow(cut.id());
+    let shallow = Err("shallow update not allowed");
+    assert_eq!(servers.push(request.pack(pack_of(objects()))).await, told([("tip", shallow), ("whole", Ok(()))]));
+
+    // Where another ref lacks something else, git takes what is cut off for missing, too: its two checks are one then.
+    let lost = Change::new("lost\n", &[]);
+    let request = create([("tip", &tip), ("whole", &whole), ("lost", &lost)]).shallow(cut.id());
+    let request = request.pack(pack_of(objects().chain([lost.commit()]))).bytes();
+    let repo = Repo::bare();
+    let bare = BareRepository::open(repo.path()).expect("it opens");
+    for reply in [take(bare, request.clone()).await, take(MemoryStore::new(format()), request).await] {
+        assert_eq!(reply.refs, told([("tip", shallow), ("whole", Ok(())), ("lost", Err(MISSING))]));
+    }
+
+    // Where the server has what the client has not, nothing is cut off; git refuses that as well.
+    let (repo, memory) = (Repo::bare(), MemoryStore::new(format()));
+    for request in [
+        create([("root", &root)]).pack(pack_of(root.all())),
+        create([("tip", &tip)]).shallow(cut.id()).pack(pack_of(tip.all().into_iter().chain(cut.all()))),
+    ] {
+        take(BareRepository::open(repo.path()).expect("it opens"), request.bytes()).await.assert_ok();
+        take(memory.clone(), request.bytes()).await.assert_ok();
+    }
+    repo.fsck();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_atomic_push_that_lacks_something_brings_nothing() {
+    // git leaves the ref out that it refused before the transaction, and moves the other: that we do not copy.
+    let (whole, lost) = (Change::new("whole\n", &[]), Change::new("lost\n", &[]));
+    let request = create([("whole", &whole), ("lost", &lost)]).capability("atomic");
+    let request = request.pack(pack_of(whole.all().into_iter().chain([lost.commit()]))).bytes();
+    let (repo, memory) = (Repo::bare(), MemoryStore::new(format()));
+    let bare = BareRepository::open(repo.path()).expect("it opens");
+    for reply in [take(bare, request.clone()).await, take(memory.clone(), request).await] {
+        assert_eq!(reply.refs, told([("whole", Err("atomic push failure")), ("lost", Err(MISSING))]));
+    }
+    assert!(repo.refs().is_empty() && repo.stored().is_empty());
+    assert!(memory.refs().is_empty() && memory.object_ids().is_empty());
+}
