@@ -132,7 +132,6 @@ fn of_the_work_in_one_poll() {
     use futures_util::Stream;
     use receive_pack::checksum::{Checksummed, Throttle};
     use receive_pack::codec::ReceivePackCodec;
-    use receive_pack::proto::ObjectFormat;
     use receive_pack::push::accept;
 
     const WORK: usize = 10_000;
@@ -144,9 +143,9 @@ fn of_the_work_in_one_poll() {
     let request = push(builder.finish());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
-        let codec = ReceivePackCodec::builder().build();
+        let codec = ReceivePackCodec::builder().object_format(format()).build();
         let body = accept(codec.framed_read(&request[..])).await.expect("a sound head").expect("a push").into_parts().2;
-        let mut body = pin!(Checksummed::new(body, ObjectFormat::Sha1, Throttle::default()).work_per_poll(WORK));
+        let mut body = pin!(Checksummed::new(body, format(), Throttle::default()).work_per_poll(WORK));
         let mut cx = Context::from_waker(Waker::noop());
         let (mut since, mut most, mut pauses) = (0, 0, 0);
         loop {
@@ -169,7 +168,7 @@ fn of_the_work_in_one_poll() {
 #[cfg(feature = "bare-repository")]
 #[tokio::test]
 async fn of_the_bases_of_a_thin_pack() {
-    use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
+    use receive_pack::proto::{ObjectId, ObjectKind};
     use receive_pack::store::{BareRepository, PackLimits};
     use support::git::Repo;
     use support::io::Script;
@@ -179,14 +178,14 @@ async fn of_the_bases_of_a_thin_pack() {
     let repo = Repo::bare();
     let (base, new) = (b"a base of so many bytes\n", b"a base of so many bytes, changed\n");
     let parent = repo.commit("main", &[("file", base)]);
-    let mut builder = PackBuilder::new(ObjectFormat::Sha1);
+    let mut builder = PackBuilder::new(format());
     builder.ref_delta(&blob_id(base), &Delta::between(base, new));
     let tree = tree([("file", &blob_id(new))]);
     builder.object(ObjectKind::Tree, &tree);
-    let parent = ObjectId::from_hex(ObjectFormat::Sha1, parent.as_bytes()).expect("an id");
-    let commit = commit(&object_id(ObjectFormat::Sha1, ObjectKind::Tree, &tree), &[parent]);
+    let parent = ObjectId::from_hex(format(), parent.as_bytes()).expect("an id");
+    let commit = commit(&object_id(format(), ObjectKind::Tree, &tree), &[parent]);
     builder.object(ObjectKind::Commit, &commit);
-    let tip = object_id(ObjectFormat::Sha1, ObjectKind::Commit, &commit);
+    let tip = object_id(format(), ObjectKind::Commit, &commit);
     let request = Request::new().create("refs/heads/new", tip).pack(builder.finish()).bytes();
     for (limit, fits) in [(base.len() as u64 - 1, false), (base.len() as u64, true)] {
         let mut limits = PackLimits::default();

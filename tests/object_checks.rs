@@ -236,7 +236,7 @@ async fn a_scan_refuses_a_push_in_its_own_words() {
 async fn statuses(request: &Request) -> [String; 2] {
     let repo = Repo::bare();
     let bare = BareRepository::open(repo.path()).expect("it opens").check_objects(Checks::new());
-    let memory = MemoryStore::new(SHA1).check_objects(Checks::new());
+    let memory = MemoryStore::new(format()).check_objects(Checks::new());
     let said = [push(bare, request).await.unpack, push(memory, request).await.unpack];
     repo.assert_no_leftovers();
     said
@@ -273,16 +273,17 @@ async fn no_warning_is_lost() {
         let name = format!("100600 file-{number}\0");
         let tree = [name.as_bytes(), blob.as_bytes()].concat();
         builder.object(ObjectKind::Tree, &tree);
-        trees.push(pack::object_id(SHA1, ObjectKind::Tree, &tree));
+        trees.push(pack::object_id(format(), ObjectKind::Tree, &tree));
     }
     let commit = pack::commit(&trees[0], &[]);
     builder.object(ObjectKind::Commit, &commit);
-    let tip = pack::object_id(SHA1, ObjectKind::Commit, &commit);
+    let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
     let request = Request::new().create("refs/heads/main", tip).pack(builder.finish());
     let git = push_to_git(&request, &[]);
     let repo = Repo::bare();
     let bare = BareRepository::open(repo.path()).expect("it opens").check_objects(Checks::new());
-    for reply in [push(bare, &request).await, push(MemoryStore::new(SHA1).check_objects(Checks::new()), &request).await]
+    for reply in
+        [push(bare, &request).await, push(MemoryStore::new(format()).check_objects(Checks::new()), &request).await]
     {
         reply.assert_ok();
         for tree in &trees {

@@ -72,7 +72,8 @@ impl Landing {
     /// Lands a sealed push; says what became of each ref. Blocks.
     pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
         let brought = sealed.map(Sealed::brought);
-        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
+        let targets =
+            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
         let rules = self.store.repository.rules();
         rules.judge_deletes(&mut request, &self.progress);
         self.judge_current_branch(&mut request)?;
@@ -85,12 +86,6 @@ impl Landing {
         let migrated = sealed.map(|sealed| Migrated::new(&self.store.repository, sealed)).transpose();
         let migrated =
             migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
-<<<<<<< HEAD
-=======
-        let brought = sealed.map(Sealed::brought);
-        let targets =
-            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
->>>>>>> h4
         self.move_refs(&mut request, &targets);
         // From here on the refs keep the pack.
         drop(migrated);
@@ -196,28 +191,9 @@ impl Landing {
         };
         let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
         let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
-<<<<<<< HEAD
-        if found.iter().all(Result::is_ok) {
-            return Ok(());
-        }
-        let targets = Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &self.store.odb };
-        let cut_off = shallow::cut_off(request.shallow(), &targets)?;
-        for (place, found) in places.into_iter().zip(found) {
-            if let Err(missing) = found {
-                if cut_off.contains(&missing.object) {
-                    request.refuse(place, "shallow update not allowed");
-                    continue;
-                }
-                self.progress.note(format_args!("error: {}", missing.text));
-                request.refuse(place, "missing necessary objects");
-            }
-        }
-        Ok(())
-=======
         let targets =
             Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
         complete::refuse(request, places, found, &targets, &self.progress)
->>>>>>> h4
     }
 
     fn move_refs(&self, request: &mut UpdateRequest, targets: &Targets<'_>) {

@@ -1,9 +1,9 @@
-use super::Objects;
 use crate::fsck::{Checks, Message, Severity};
 use crate::git_config::Config;
 use crate::proto::{Command, ObjectId, ObjectKind};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::ancestry::{Ancestry, Step, Verdict};
+use crate::store::complete::Objects;
 use crate::{Error, ErrorKind};
 
 /// How many commits are looked at to find out whether one update is a fast-forward: of a history of a million commits all,

@@ -55,7 +55,7 @@ pub(crate) fn refuse(
                 request.refuse(place, "shallow update not allowed");
                 continue;
             }
-            progress.try_say(format!("error: {}\n", missing.text));
+            progress.note(format_args!("error: {}", missing.text));
             request.refuse(place, "missing necessary objects");
         }
     }
