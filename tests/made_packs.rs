@@ -2,8 +2,8 @@
 
 mod support;
 
-use receive_pack::proto::{ObjectFormat, ObjectKind};
-use support::format::format;
+use receive_pack::proto::ObjectKind;
+use support::format::{format, formats};
 use support::git::{Repo, assert_same_repository};
 use support::pack::{self, BigPack, Delta, PackBuilder, blob_id, object_id};
 use support::request::{Advertised, Reply, Request};
@@ -70,15 +70,16 @@ fn a_big_pack_is_sound_and_has_the_ids_that_it_names() {
     }
 }
 
-#[cfg(feature = "sha256")]
 #[test]
-fn git_takes_a_pack_of_a_sha256_repository() {
-    let repo = Repo::init(&["--bare", "--object-format=sha256"]);
-    let mut builder = PackBuilder::new(ObjectFormat::Sha256);
-    let id = builder.blob(b"hello");
-    builder.ref_delta(&id, &Delta::between(b"hello", b"hello world"));
-    repo.git_with_input(["index-pack", "--strict", "--stdin"], &builder.finish());
-    assert_eq!(repo.object("blob", &id.to_string()), b"hello");
+fn git_takes_a_pack_of_each_object_format() {
+    for format in formats() {
+        let repo = Repo::bare_in(format.name());
+        let mut builder = PackBuilder::new(format);
+        let id = builder.blob(b"hello");
+        builder.ref_delta(&id, &Delta::between(b"hello", b"hello world"));
+        repo.git_with_input(["index-pack", "--strict", "--stdin"], &builder.finish());
+        assert_eq!(repo.object("blob", &id.to_string()), b"hello");
+    }
 }
 
 #[test]

@@ -211,6 +211,8 @@ impl UpdateRequest {
     /// shows the other name.
     ///
     /// [`commands`](Self::commands) are still those of the client; [`open`](Self::open), and so the store, has the other.
+    /// Its name is judged by git's rules, and so is whether it is the only update of its ref; from a policy that is asked
+    /// when the pack is in it may also be a ref that is hidden from pushers.
     pub fn rewrite(&mut self, index: usize, name: impl Into<Bytes>, old: ObjectId) {
         if let (Some(command), Some(slot)) = (self.commands.get(index), self.rewrites.get_mut(index)) {
             *slot = Some(Command { name: name.into(), old, new: command.new });
