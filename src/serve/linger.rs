@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 /// How long a connection is read from after everything was said, so that the last words arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +31,17 @@ impl Linger {
     /// Reads and discards until the client closes or a bound is reached; says how many bytes that were.
     pub(crate) async fn discard(&self, mut read: impl AsyncRead + Unpin) -> u64 {
         let mut buffer = vec![0; usize::try_from(self.bytes.min(64 << 10)).unwrap_or(0)];
-        let end = Instant::now() + self.total;
         let mut discarded = 0;
-        while discarded < self.bytes {
-            let deadline = end.min(Instant::now() + self.idle);
-            match timeout_at(deadline, read.read(&mut buffer)).await {
-                Ok(Ok(n)) if n > 0 => discarded += n as u64,
-                _ => break,
+        let all = async {
+            while discarded < self.bytes {
+                match timeout(self.idle, read.read(&mut buffer)).await {
+                    Ok(Ok(n)) if n > 0 => discarded += n as u64,
+                    _ => break,
+                }
             }
-        }
+        };
+        // Too late or not: what counts is what was read.
+        let _ = timeout(self.total, all).await;
         discarded
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::proto::{Command, Reply, Report};
@@ -137,7 +137,7 @@ impl KeepAlive {
     }
 
     fn reset(&mut self) {
-        self.sleep.as_mut().reset(Instant::now() + self.interval);
+        self.sleep.set(sleep(self.interval));
     }
 
     fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
