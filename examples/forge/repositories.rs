@@ -10,7 +10,7 @@ use receive_pack::proto::{ObjectFormat, Report};
 use receive_pack::push::{Pack, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::rules::{RefRules, RulesLayer};
-use receive_pack::serve::Serve;
+use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::BareRepository;
 use receive_pack::{BoxError, Error};
 use tokio::io::AsyncRead;
@@ -46,6 +46,9 @@ pub(crate) struct RepositoryArgs {
     /// Seconds that a client may take nothing of what it is told.
     #[arg(long, default_value_t = 300)]
     write_timeout: u64,
+    /// Seconds that a client may stay silent when all is said, before the connection is closed for it.
+    #[arg(long, default_value_t = 15)]
+    linger: u64,
     /// Seconds that a client may take for its whole push.
     #[arg(long, default_value_t = 3600)]
     deadline: u64,
@@ -67,7 +70,10 @@ impl Repositories {
 
     /// How pushes are served, on all transports alike.
     pub(crate) fn serve(&self) -> Serve {
+        let mut linger = Linger::default();
+        linger.idle = Duration::from_secs(self.args.linger);
         Serve::new()
+            .linger(linger)
             .head_timeout(Duration::from_secs(30))
             .idle_timeout(Duration::from_secs(self.args.idle))
             .deadline(Duration::from_secs(self.args.deadline))

@@ -213,7 +213,6 @@ async fn push_h2(stream: TcpStream, size: u64) -> String {
 }
 
 async fn heard(mut stream: TcpStream) -> String {
-    stream.shutdown().await.expect("the line is open");
     let mut said = Vec::new();
     stream.read_to_end(&mut said).await.expect("it closes");
     String::from_utf8_lossy(&said).into_owned()
