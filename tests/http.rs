@@ -18,7 +18,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
-use receive_pack::proto::{ObjectFormat, ObjectKind, Report};
+use receive_pack::proto::{Advertisement, ObjectFormat, ObjectKind, Report};
 use receive_pack::push::{Pack, Progress, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve};
@@ -216,16 +216,25 @@ async fn a_refused_push_is_read_to_its_end_and_answered_with_200() {
 #[tokio::test]
 async fn a_report_of_any_length_comes_whole() {
     let id = "1".repeat(40);
-    let names = || (1..3000).map(|n| format!("refs/heads/a-name-of-some-length-{n:060}"));
-    let deletions = |request| names().fold(request, |request: Request, name| request.delete(&name, &id));
-    // Without a pack the answer is there in the moment in which the request ends; with one it is not.
-    let without = deletions(Request::new().delete("refs/heads/first", &id));
-    let with = deletions(Request::new().create("refs/heads/first", &id)).pack(PackBuilder::default().finish());
-    for (request, full_duplex) in [(&without, false), (&without, true), (&with, false), (&with, true)] {
-        let service = service!(MemoryStore::default()).full_duplex(full_duplex);
-        let (status, _, body) = call(service, post(request.bytes())).await;
-        assert_eq!(status, StatusCode::OK);
-        assert_eq!(Reply::side_band(&body).refs.len(), 3000, "full duplex: {full_duplex}");
+    let names = (1..=3000).map(|n| format!("refs/heads/a-name-of-some-length-{n:060}"));
+    let request = names.fold(Request::new(), |request, name| request.create(&name, &id));
+    let request = request.pack(PackBuilder::default().finish()).bytes();
+    // Refused by the head alone, the report is there in the moment in which the request ends; else it comes later.
+    let at_once = HttpReceivePack::new(|_: HttpRequest| async {
+        let refuse = tower::service_fn(|push: Push<Pack<RequestBody<Full<Bytes>>>>| async move {
+            Ok::<_, BoxError>(Report::refused("not on a Friday", push.request().commands()))
+        });
+        Ok(Target::new(Advertisement::new(Default::default()), refuse))
+    });
+    for full_duplex in [false, true] {
+        let later = service!(MemoryStore::default()).full_duplex(full_duplex);
+        for answer in [
+            call(at_once.clone().full_duplex(full_duplex), post(request.clone())).await,
+            call(later, post(request.clone())).await,
+        ] {
+            assert_eq!(answer.0, StatusCode::OK);
+            assert_eq!(Reply::side_band(&answer.2).refs.len(), 3000, "full duplex: {full_duplex}");
+        }
     }
 }
 
