@@ -8,8 +8,12 @@
 //!
 //! The channel of an exec request is an `AsyncRead + AsyncWrite`, and that is all this crate sees of SSH.
 
+#[path = "forge/activity.rs"]
+mod activity;
 #[path = "forge/fetch.rs"]
 mod fetch;
+#[path = "forge/leash.rs"]
+mod leash;
 #[path = "forge/repositories.rs"]
 mod repositories;
 #[path = "forge/shutdown.rs"]

@@ -6,6 +6,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,17 +18,18 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
-use receive_pack::proto::{ObjectKind, Report};
+use receive_pack::proto::{Advertisement, ObjectKind, Report};
 use receive_pack::push::{Pack, Progress, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::{MemoryStore, Store};
 use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, ReplyBody, RequestBody, Target};
 use receive_pack::{BoxError, Error};
-use support::format::format;
+use support::format::{format, made_up, zero};
+use support::git::Repo;
 use support::pack::{self, PackBuilder, blob_id};
-use support::request::{Advertised, Reply, Request};
-use support::server::in_time;
+use support::request::{Advertised, Reply, Request, pkt};
+use support::server::{in_time, try_push};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -213,6 +215,31 @@ async fn a_refused_push_is_read_to_its_end_and_answered_with_200() {
 }
 
 #[tokio::test]
+async fn a_report_of_any_length_comes_whole() {
+    let id = made_up('1');
+    let names = (1..=3000).map(|n| format!("refs/heads/a-name-of-some-length-{n:060}"));
+    let request = names.fold(Request::new(), |request, name| request.create(&name, &id));
+    let request = request.pack(PackBuilder::default().finish()).bytes();
+    // Refused by the head alone, the report is there in the moment in which the request ends; else it comes later.
+    let at_once = HttpReceivePack::new(|_: HttpRequest| async {
+        let refuse = tower::service_fn(|push: Push<Pack<RequestBody<Full<Bytes>>>>| async move {
+            Ok::<_, BoxError>(Report::refused("not on a Friday", push.request().commands()))
+        });
+        Ok(Target::new(Advertisement::new(format()), refuse))
+    });
+    for full_duplex in [false, true] {
+        let later = service!(MemoryStore::new(format())).full_duplex(full_duplex);
+        for answer in [
+            call(at_once.clone().full_duplex(full_duplex), post(request.clone())).await,
+            call(later, post(request.clone())).await,
+        ] {
+            assert_eq!(answer.0, StatusCode::OK);
+            assert_eq!(Reply::side_band(&answer.2).refs.len(), 3000, "full duplex: {full_duplex}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn full_duplex_speaks_before_the_request_has_ended() {
     let (store, (request, _)) = (MemoryStore::new(format()), push(100));
     let (sender, mut pieces) = mpsc::channel(1);
@@ -245,9 +272,14 @@ async fn a_body_that_breaks_off_is_reported_and_leaves_nothing() {
 
 /// Serves HTTP/1.1 and h2c on a free port, with the decompression of tower-http in front.
 async fn listen(store: MemoryStore) -> std::net::SocketAddr {
+    listen_with(store, Serve::new()).await
+}
+
+async fn listen_with(store: MemoryStore, serve: Serve) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let service = ServiceBuilder::new().layer(RequestDecompressionLayer::new().gzip(true)).service(service!(store));
+    let service =
+        ServiceBuilder::new().layer(RequestDecompressionLayer::new().gzip(true)).service(service!(store).serve(serve));
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
@@ -314,13 +346,76 @@ async fn a_gzipped_push_is_taken_and_limited_by_what_comes_out() {
     assert!(said.contains("ok refs/heads/main"), "{said}");
     assert_eq!(store.refs().len(), 1);
 
-    // Small on the wire, a megabyte of ref name behind it.
-    let bomb = gzip(&[b"fff0".to_vec(), vec![b'a'; 1 << 20]].concat());
-    assert!(bomb.len() < 16 << 10);
-    let extra = format!("content-encoding: gzip\r\ncontent-length: {}\r\n", bomb.len());
-    let said = exchange(address, &head(&extra), &bomb).await;
-    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    // A sound pack that is too large only when it is inflated.
+    let mut builder = PackBuilder::default();
+    for _ in 0..1000 {
+        builder.blob(b"the same thing, again and again");
+    }
+    let large = Request::new().create("refs/heads/large", made_up('1')).pack(builder.finish()).bytes();
+    let body = gzip(&large);
+    assert!(body.len() < 4 << 10 && large.len() > 32 << 10, "{} bytes of {}", body.len(), large.len());
+    let extra = format!("content-encoding: gzip\r\ncontent-length: {}\r\n", body.len());
+    let said = exchange(address, &head(&extra), &body).await;
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    assert!(said.contains("ng refs/heads/large pack exceeds maximum allowed size of 4096 bytes"), "{said}");
     assert_eq!(store.refs().len(), 1);
+}
+
+#[tokio::test]
+async fn gzipped_commands_without_end_are_not_taken_without_end() {
+    let store = MemoryStore::new(format());
+    let mut linger = Linger::default();
+    linger.bytes = 32 << 20;
+    let address = listen_with(store.clone(), Serve::new().linger(linger)).await;
+    let (mut read, mut write) = TcpStream::connect(address).await.expect("it listens").into_split();
+    write
+        .write_all(head("content-encoding: gzip\r\ntransfer-encoding: chunked\r\n").as_bytes())
+        .await
+        .expect("it reads");
+    let id = made_up('1');
+    let first = Request::new().capabilities(" side-band-64k").delete("refs/heads/first", &id).head();
+    let zero = zero();
+    let more: Vec<u8> = (0..1000).flat_map(|n| pkt(format!("{id} {zero} refs/heads/{n:01000}"))).collect();
+    // A gigabyte, if the server takes so much; it ends this before.
+    let sent = tokio::spawn(async move {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        // Without the flush-pkt.
+        encoder.write_all(&first[..first.len() - 4]).expect("memory takes it");
+        for sent in 0..1000 {
+            encoder.write_all(&more).expect("memory takes it");
+            let out = std::mem::take(encoder.get_mut());
+            let chunk = [format!("{:x}\r\n", out.len()).as_bytes(), &out, b"\r\n"].concat();
+            if !out.is_empty() && write.write_all(&chunk).await.is_err() {
+                return sent;
+            }
+            // The server has the cores, too.
+            tokio::task::yield_now().await;
+        }
+        1000
+    });
+    let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+    // The end of the line may be a reset, for the client goes on sending.
+    while let Ok(len @ 1..) = in_time(read.read(&mut buffer)).await {
+        said.extend_from_slice(&buffer[..len]);
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    assert!(said.contains("\x03more than 16777216 bytes before the pack"), "{said}");
+    assert!(in_time(sent).await.expect("no panic") < 1000, "it takes all that comes");
+    assert!(store.refs().is_empty());
+}
+
+#[tokio::test]
+async fn git_shows_the_text_of_a_refusal() {
+    let address = listen(MemoryStore::new(format())).await;
+    let source = Arc::new(Repo::bare());
+    source.commit("main", &[("a", b"a\n")]);
+    for (name, text) in [("archived", "remote: the repository is archived"), ("other", "remote: repository not found")]
+    {
+        let said = try_push(&source, &format!("http://{address}/{name}.git"), &["main"]).await;
+        assert!(!said.status.success(), "{name}");
+        assert!(said.stderr.lines().any(|line| line.trim_end() == text), "no {text:?} in: {}", said.stderr);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The memory of a push is bounded by constants, whatever its size. Measured, on processes that do nothing else.
 
-#![cfg(feature = "bare-repository")]
+#![cfg(all(feature = "bare-repository", feature = "http"))]
 
 mod support;
 
@@ -18,7 +18,8 @@ use support::memory::{child_task, peak_of_child, report_peak};
 use support::pack::{BigPack, Shape};
 use support::request::Request;
 use support::rng::Rng;
-use support::server::serve;
+use support::server::{in_time, serve};
+use support::slow_store::{Listen, SlowStore};
 
 const MIB: u64 = 1 << 20;
 
@@ -105,5 +106,46 @@ fn child_decodes_and_verifies() {
         None
     });
     assert!(complete.expect("a Complete").is_verified());
+    report_peak();
+}
+
+/// How many clients send at the same time, and how much each has to send.
+const CLIENTS: u64 = 12;
+const EACH: u64 = 24 * MIB;
+
+/// How much a client may cost that sends faster than the store takes: what it holds itself, and of HTTP/2 the megabyte
+/// of hyper's window, are in it.
+const PER_CLIENT: u64 = 4 * MIB;
+
+#[test]
+fn memory_of_a_connection_is_bounded_while_a_client_sends_faster_than_the_store_takes() {
+    for transport in ["git", "http", "h2"] {
+        let [one, all] = [1, CLIENTS].map(|n| peak_of_child("child_serves_a_slow_store", &format!("{transport} {n}")));
+        let each = all.saturating_sub(one) / (CLIENTS - 1);
+        println!("{transport}: {} KiB for one client, {} KiB for each more", one / 1024, each / 1024);
+        assert!(
+            each < PER_CLIENT,
+            "{transport}: {one} bytes for one client, {all} for {CLIENTS} that send {EACH} each"
+        );
+    }
+}
+
+#[test]
+#[ignore = "a child of the test above"]
+fn child_serves_a_slow_store() {
+    let Some(task) = child_task() else { return };
+    let (transport, clients) = task.split_once(' ').expect("a transport, and a number");
+    let clients: usize = clients.parse().expect("a number");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let store = SlowStore::default();
+        let listen = Listen::start(transport, store.clone()).await;
+        let pushes: Vec<_> = (0..clients).map(|_| tokio::spawn(listen.push(EACH))).collect();
+        for push in pushes {
+            in_time(push).await.expect("no push fails");
+        }
+        // All of it went through the store, and the clients were ready long before.
+        assert_eq!(store.taken() / EACH, clients as u64);
+    });
     report_peak();
 }

@@ -1,6 +1,6 @@
 //! Refusals and reports, as the real git shows them: each with its reason, also in the middle of a large upload.
 
-#![cfg(all(feature = "bare-repository", feature = "memory"))]
+#![cfg(all(feature = "bare-repository", feature = "http", feature = "memory"))]
 
 mod support;
 
@@ -12,8 +12,9 @@ use receive_pack::receive::ReceivePack;
 use receive_pack::store::{BareRepository, MemoryStore, Store};
 use receive_pack::{BoxError, Error};
 use support::fast_import::Shape;
+use support::forge::Forge;
 use support::format::format;
-use support::git::{Output, Repo};
+use support::git::{self, Output, Repo};
 use support::host::Host;
 use support::rng::Rng;
 use support::server::example;
@@ -83,6 +84,27 @@ fn a_refusal_in_the_middle_of_a_large_upload_is_shown_over_a_pipe() {
     assert_shown(&said, "! [remote rejected] main -> main (pack exceeds maximum allowed size of 1048576 bytes)");
     assert!(target.refs().is_empty() && target.stored().is_empty());
     target.assert_no_leftovers();
+}
+
+#[test]
+fn refusals_of_a_large_upload_are_shown_over_http_and_ssh() {
+    let (source, forge) = (large(), Forge::start(&["--pack-bytes", "1048576"]));
+    for transport in ["http", "ssh"] {
+        let push = |refspec: &str| {
+            let url = forge.url(transport, &format!("{transport}.git"));
+            let mut push = git::command(source.path(), ["push", &url, refspec]);
+            push.env("GIT_SSH_COMMAND", forge.ssh_command());
+            git::run(push, b"")
+        };
+        // In the middle, and before the pack.
+        let said = push("main");
+        assert_shown(&said, "! [remote rejected] main -> main (pack exceeds maximum allowed size of 1048576 bytes)");
+        let said = push("main:refs/heads/locked/main");
+        assert_shown(&said, "! [remote rejected] main -> locked/main (this branch is locked)");
+        let target = forge.repository(&format!("{transport}.git"));
+        assert!(target.refs().is_empty() && target.stored().is_empty());
+        target.assert_no_leftovers();
+    }
 }
 
 #[test]

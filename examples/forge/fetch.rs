@@ -7,10 +7,19 @@ use receive_pack::BoxError;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// Starts `git upload-pack` in a repository; it ends when the value is dropped.
-pub(crate) fn start(repository: &Path, options: &[&str], protocol: Option<&str>) -> Result<Child, BoxError> {
+use crate::activity::Patience;
+
+/// Starts `git upload-pack` in a repository; it ends when the value is dropped, or when the client neither sends nor
+/// takes anything.
+pub(crate) fn start(
+    repository: &Path,
+    patience: Patience,
+    options: &[&str],
+    protocol: Option<&str>,
+) -> Result<Child, BoxError> {
     let mut command = Command::new("git");
-    command.arg("upload-pack").args(options).arg(repository).env_remove("GIT_PROTOCOL");
+    command.arg("upload-pack").arg(format!("--timeout={}", patience.next.as_secs()));
+    command.args(options).arg(repository).env_remove("GIT_PROTOCOL");
     if let Some(protocol) = protocol {
         command.env("GIT_PROTOCOL", protocol);
     }
@@ -27,9 +36,10 @@ pub(crate) async fn over(
     mut read: impl AsyncRead + Unpin,
     mut write: impl AsyncWrite + Unpin,
     repository: &Path,
+    patience: Patience,
     protocol: Option<&str>,
 ) -> Result<(), BoxError> {
-    let mut child = start(repository, &[], protocol)?;
+    let mut child = start(repository, patience, &[], protocol)?;
     let (mut stdin, mut stdout) = pipes(&mut child)?;
     // The client may keep its side open; git has said all it has to say when its output ends.
     tokio::select! {

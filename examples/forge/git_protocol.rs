@@ -1,7 +1,5 @@
 //! git://
 
-use std::time::Duration;
-
 use receive_pack::BoxError;
 use receive_pack::serve;
 use receive_pack::store::Store;
@@ -26,13 +24,13 @@ pub(crate) async fn serve(listener: TcpListener, repositories: Repositories, tas
 
 async fn connection(stream: TcpStream, repositories: Repositories) -> Result<(), BoxError> {
     let (mut read, write) = stream.into_split();
-    let request = tokio::time::timeout(Duration::from_secs(10), DaemonRequest::read(&mut read)).await??;
+    let request = tokio::time::timeout(repositories.patience().first, DaemonRequest::read(&mut read)).await??;
     let path = String::from_utf8_lossy(request.path()).into_owned();
     match request.service() {
         "git-upload-pack" => {
             if let Some(repository) = repositories.find(&path) {
-                let protocol = request.wants_version_1().then_some("version=1");
-                return fetch::over(read, write, &repository, protocol).await;
+                let words: Vec<_> = request.extra_parameters().map(String::from_utf8_lossy).collect();
+                return fetch::over(read, write, &repository, repositories.patience(), Some(&words.join(":"))).await;
             }
         }
         "git-receive-pack" => {

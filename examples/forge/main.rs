@@ -10,8 +10,10 @@
 //! SSH needs to know who may come in: `--authorized-keys ~/.ssh/authorized_keys` switches it on. Over HTTP and git://
 //! whoever reaches the port may push, so both listen on this machine only, unless told otherwise.
 
+mod activity;
 mod fetch;
 mod git_protocol;
+mod leash;
 mod repositories;
 mod shutdown;
 mod ssh;
@@ -38,9 +40,8 @@ struct Args {
     /// Where to listen for git://.
     #[arg(long, default_value = "127.0.0.1:9418")]
     git: SocketAddr,
-    /// Begin HTTP answers before the requests have ended: not behind a proxy that buffers.
-    #[arg(long)]
-    full_duplex: bool,
+    #[command(flatten)]
+    web: web::HttpArgs,
     #[command(flatten)]
     ssh: ssh::SshArgs,
     /// Connections of each kind that are held at the same time.
@@ -60,7 +61,7 @@ async fn main() -> Result<(), BoxError> {
 
     let http = TcpListener::bind(args.http).await?;
     println!("ready: git push http://{}/demo.git HEAD:refs/heads/main", http.local_addr()?);
-    tasks.spawn(web::serve(http, repositories.clone(), args.full_duplex, tasks.clone()));
+    tasks.spawn(web::serve(http, repositories.clone(), args.web, tasks.clone()));
 
     let git = TcpListener::bind(args.git).await?;
     println!("ready: git push git://{}/demo.git HEAD:refs/heads/main", git.local_addr()?);

@@ -8,14 +8,17 @@ use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
 use receive_pack::proto::{ObjectFormat, Report};
 use receive_pack::push::{Pack, Push};
-use receive_pack::receive::{PreReceive, ReceivePack, Received};
-use receive_pack::serve::Serve;
+use receive_pack::receive::ReceivePack;
+use receive_pack::rules::{RefRules, RulesLayer};
+use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::BareRepository;
 use receive_pack::{BoxError, Error};
 use tokio::io::AsyncRead;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxService;
+
+use crate::activity::Patience;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RepositoryArgs {
@@ -40,6 +43,15 @@ pub(crate) struct RepositoryArgs {
     /// Seconds that a client may send nothing of its pack.
     #[arg(long, default_value_t = 600)]
     idle: u64,
+    /// Seconds that a client may take to say what it wants: to log in, and to name a repository.
+    #[arg(long, default_value_t = 30)]
+    login_timeout: u64,
+    /// Seconds that a client may take nothing of what it is told.
+    #[arg(long, default_value_t = 300)]
+    write_timeout: u64,
+    /// Seconds that a client may stay silent when all is said, before the connection is closed for it.
+    #[arg(long, default_value_t = 15)]
+    linger: u64,
     /// Seconds that a client may take for its whole push.
     #[arg(long, default_value_t = 3600)]
     deadline: u64,
@@ -61,11 +73,22 @@ impl Repositories {
 
     /// How pushes are served, on all transports alike.
     pub(crate) fn serve(&self) -> Serve {
-        let RepositoryArgs { idle, deadline, .. } = *self.args;
+        let mut linger = Linger::default();
+        linger.idle = Duration::from_secs(self.args.linger);
         Serve::new()
+            .linger(linger)
             .head_timeout(Duration::from_secs(30))
-            .idle_timeout(Duration::from_secs(idle))
-            .deadline(Duration::from_secs(deadline))
+            .idle_timeout(Duration::from_secs(self.args.idle))
+            .deadline(Duration::from_secs(self.args.deadline))
+            .write_timeout(Duration::from_secs(self.args.write_timeout))
+    }
+
+    /// How long a connection without a push may stand still. Between two requests as long as within one: libgit2
+    /// compresses its pack before it begins the second.
+    pub(crate) fn patience(&self) -> Patience {
+        let RepositoryArgs { idle, login_timeout, write_timeout, .. } = *self.args;
+        let [first, next, unread] = [login_timeout, idle, write_timeout].map(Duration::from_secs);
+        Patience { first, next, unread }
     }
 
     /// The directory of a repository, if there is one by this name.
@@ -92,30 +115,19 @@ impl Repositories {
 
     /// What a push passes on its way into the repository.
     pub(crate) fn stack<R: AsyncRead + Unpin + Send + 'static>(&self, repository: BareRepository) -> PushService<R> {
-        let locked = Locked(Arc::clone(&self.args));
+        let locked = RefRules::new().deny([self.args.locked.as_str()], "this branch is locked");
         let stack = ServiceBuilder::new()
             .layer(self.limit.clone())
+            .layer(RulesLayer::new(locked))
             .layer(LimitLayer::new().pack_bytes(self.args.pack_bytes))
             .layer(ChecksumLayer::new())
-            .service(ReceivePack::new(repository).pre_receive(locked));
+            .service(ReceivePack::new(repository));
         PushService::new(stack)
     }
 }
 
 /// The stack, its layers' names forgotten.
 pub(crate) type PushService<R> = BoxService<Push<Pack<R>>, Report, Error>;
-
-/// Branches that nobody may push to.
-#[derive(Clone, Debug)]
-struct Locked(Arc<RepositoryArgs>);
-
-impl PreReceive for Locked {
-    async fn pre_receive(&self, push: &mut Received<'_>) -> Result<(), Error> {
-        let locked = self.0.locked.as_bytes();
-        push.request_mut().refuse_where(|command| command.name.starts_with(locked).then_some("this branch is locked"));
-        Ok(())
-    }
-}
 
 fn object_format(name: &str) -> Result<ObjectFormat, String> {
     ObjectFormat::from_name(name.as_bytes()).ok_or_else(|| format!("this build does not know the object format {name}"))

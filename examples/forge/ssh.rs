@@ -15,11 +15,13 @@ use receive_pack::transport::SshCommand;
 use russh::keys::ssh_key::AuthorizedKeys;
 use russh::keys::{Algorithm, PrivateKey, PublicKey, load_secret_key};
 use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey, run_stream};
-use russh::{Channel, ChannelId, ChannelOpenFailure};
-use tokio::io::AsyncWrite;
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelStream};
+use tokio::io::{AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpListener;
 
+use crate::activity::{Activity, Patience};
 use crate::fetch;
+use crate::leash::Leash;
 use crate::repositories::Repositories;
 use crate::shutdown::Tasks;
 
@@ -65,8 +67,14 @@ impl Server {
     }
 
     pub(crate) async fn serve(self, listener: TcpListener, tasks: Tasks) -> Result<(), BoxError> {
+        let patience = self.repositories.patience();
         let handle = |stream, slot| {
+            let activity = Activity::default();
+            // A session runs in a task of russh's, and is ended where it reads and writes.
+            let patience = Patience { next: patience.first, ..patience };
+            let stream = Leash::new(stream, activity.clone().stands_still(patience, tasks.stopping()));
             let connection = Connection {
+                activity,
                 keys: Arc::clone(&self.keys),
                 repositories: self.repositories.clone(),
                 tasks: tasks.clone(),
@@ -87,6 +95,7 @@ impl Server {
 
 /// What is known of one connection.
 struct Connection {
+    activity: Activity,
     keys: Arc<Vec<PublicKey>>,
     repositories: Repositories,
     tasks: Tasks,
@@ -136,9 +145,12 @@ impl Handler for Connection {
             repositories: self.repositories.clone(),
             protocol: self.protocol.clone(),
         };
-        let handle = session.handle();
+        let (handle, running) = (session.handle(), self.activity.begin());
         self.tasks.spawn(async move {
-            if let Err(error) = command.run(channel, handle.clone()).await {
+            let result = command.run(channel, handle.clone()).await;
+            // What is left to say must not wait for a client that does not read.
+            drop(running);
+            if let Err(error) = result {
                 // Where ssh shows it, and git its user.
                 let _ = handle.extended_data(id, 1, format!("fatal: {error}\n")).await;
                 let _ = handle.exit_status_request(id, 128).await;
@@ -167,13 +179,12 @@ impl Command {
     async fn run(self, channel: Channel<Msg>, handle: Handle) -> Result<(), BoxError> {
         let line = self.line.ok_or("only git is served here")?;
         let path = String::from_utf8_lossy(line.path()).into_owned();
-        let id = channel.id();
-        let (read, inner) = tokio::io::split(channel.into_stream());
-        let write = Writer { inner, exit: Exit::Wanted { handle, id } };
         match line.service() {
             "git-upload-pack" => {
                 if let Some(repository) = self.repositories.find(&path) {
-                    return fetch::over(read, write, &repository, self.protocol.as_deref()).await;
+                    let patience = self.repositories.patience();
+                    let (read, write) = ends(channel, handle);
+                    return fetch::over(read, write, &repository, patience, self.protocol.as_deref()).await;
                 }
             }
             "git-receive-pack" => {
@@ -182,6 +193,7 @@ impl Command {
                     let version_1 = self.protocol.is_some_and(|list| list.split(':').any(|word| word == "version=1"));
                     let advertisement = repository.advertise().await?.with_version_1(version_1);
                     let service = self.repositories.stack(repository);
+                    let (read, write) = ends(channel, handle);
                     let served = self.repositories.serve().serve(read, write, advertisement, service).await;
                     // The client was told what there is to tell, and its channel has ended.
                     if let Err(error) = served {
@@ -194,6 +206,17 @@ impl Command {
         }
         Err(format!("'{path}' does not appear to be a git repository").into())
     }
+}
+
+/// The two sides of a channel. It closes when they are dropped, after which nothing can be said on it: they are made when
+/// nothing can fail any more that the client should hear of.
+fn ends(
+    channel: Channel<Msg>,
+    handle: Handle,
+) -> (ReadHalf<ChannelStream<Msg>>, Writer<WriteHalf<ChannelStream<Msg>>>) {
+    let id = channel.id();
+    let (read, inner) = tokio::io::split(channel.into_stream());
+    (read, Writer { inner, exit: Exit::Wanted { handle, id } })
 }
 
 /// The writing side of a channel. What ends it is the exit status, and then the end of the data.

@@ -1,5 +1,9 @@
 //! HTTP, with axum: HTTP/1.1, and HTTP/2 for clients that know beforehand.
 
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,7 +12,10 @@ use axum::error_handling::HandleErrorLayer;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -21,27 +28,41 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::trace::TraceLayer;
 
+use crate::activity::{Activity, Patience, Running};
 use crate::fetch;
 use crate::repositories::{PushService, Repositories};
 use crate::shutdown::Tasks;
 
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct HttpArgs {
+    /// Begin HTTP answers before the requests have ended: not behind a proxy that buffers.
+    #[arg(long)]
+    full_duplex: bool,
+    /// HTTP requests that are answered at the same time, until each answer begins: any more get status 503. What goes on
+    /// in an answer, such as a push that is full-duplex, is bounded by `--pushes`.
+    #[arg(long, default_value_t = 1024)]
+    requests: usize,
+}
+
 pub(crate) async fn serve(
     listener: TcpListener,
     repositories: Repositories,
-    full_duplex: bool,
+    args: HttpArgs,
     tasks: Tasks,
 ) -> Result<(), BoxError> {
+    let patience = repositories.patience();
     let front = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http())
         .layer(HandleErrorLayer::new(unavailable))
         .load_shed()
-        .concurrency_limit(1024)
+        .concurrency_limit(args.requests)
         .timeout(Duration::from_secs(2 * 3600))
         .layer(RequestDecompressionLayer::new().gzip(true));
-    let answer = move |request: Request| answer(request, repositories.clone(), full_duplex);
-    let router = Router::new().fallback(answer).layer(front);
+    let answer = move |request: Request| answer(request, repositories.clone(), args.full_duplex);
+    // Its state is given at once. Without one axum makes the layers anew for each request, each with limits of its own.
+    let router = Router::new().fallback(answer).layer(front).with_state(());
     let handle = |stream, slot| {
-        let connection = connection(stream, router.clone(), tasks.stopping());
+        let connection = connection(stream, router.clone(), patience, tasks.clone());
         async move {
             let result = connection.await;
             drop(slot);
@@ -51,18 +72,59 @@ pub(crate) async fn serve(
     tasks.accept(listener, handle).await
 }
 
-async fn connection(stream: TcpStream, router: Router, stopping: impl Future<Output = ()>) -> Result<(), BoxError> {
+async fn connection(stream: TcpStream, router: Router, patience: Patience, tasks: Tasks) -> Result<(), BoxError> {
+    let activity = Activity::default();
+    let mut stands_still = std::pin::pin!(activity.clone().stands_still(patience, tasks.stopping()));
+    let service = TowerToHyperService::new(tower::service_fn(move |request: axum::http::Request<Incoming>| {
+        let (mut running, response) = (activity.begin(), router.clone().oneshot(request));
+        async move {
+            let Ok(response) = response.await;
+            running.set_unread(true);
+            Ok::<_, Infallible>(response.map(|inner| Answer { inner, running }))
+        }
+    }));
     let mut builder = Builder::new(TokioExecutor::new());
-    // Also the time between two requests: libgit2 compresses its pack before it begins the second.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(600));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.next);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-    let service = TowerToHyperService::new(router);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        () = stopping => connection.as_mut().graceful_shutdown(),
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            () = stands_still.as_mut() => return Err("a client that stood still is let go".into()),
+            () = tasks.stopping(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
     }
-    connection.await
+}
+
+/// The body of an answer, and a part of the connection's activity. Whenever nobody asks for more of it, the client has
+/// not taken what there is.
+struct Answer {
+    inner: Body,
+    running: Running,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.running.set_unread(false);
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        self.running.set_unread(true);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 async fn unavailable(error: BoxError) -> Response {
@@ -73,12 +135,13 @@ async fn answer(request: Request, repositories: Repositories, full_duplex: bool)
     let path = request.uri().path();
     let is_discovery = request.uri().query().is_some_and(|query| query.contains("service=git-upload-pack"));
     if let Some(name) = path.strip_suffix("/info/refs").filter(|_| is_discovery) {
-        let repository = repositories.find(name);
-        return fetched(repository, &["--stateless-rpc", "--http-backend-info-refs"], request, "advertisement").await;
+        let (repository, patience) = (repositories.find(name), repositories.patience());
+        let options = ["--stateless-rpc", "--http-backend-info-refs"];
+        return fetched(repository, patience, &options, request, "advertisement").await;
     }
     if let Some(name) = path.strip_suffix("/git-upload-pack") {
-        let repository = repositories.find(name);
-        return fetched(repository, &["--stateless-rpc"], request, "result").await;
+        let (repository, patience) = (repositories.find(name), repositories.patience());
+        return fetched(repository, patience, &["--stateless-rpc"], request, "result").await;
     }
     let serve = repositories.serve();
     let resolver = move |request| target(request, repositories.clone());
@@ -100,11 +163,17 @@ async fn target(request: HttpRequest, repositories: Repositories) -> Result<Targ
 type HttpPush = PushService<RequestBody<Body>>;
 
 /// Hands a request of a fetch to `git upload-pack`.
-async fn fetched(repository: Option<std::path::PathBuf>, options: &[&str], request: Request, answer: &str) -> Response {
+async fn fetched(
+    repository: Option<PathBuf>,
+    patience: Patience,
+    options: &[&str],
+    request: Request,
+    answer: &str,
+) -> Response {
     let Some(repository) = repository else { return (StatusCode::NOT_FOUND, "repository not found\n").into_response() };
     let protocol = protocol(request.headers());
     let is_discovery = answer == "advertisement";
-    let started = fetch::start(&repository, options, protocol.as_deref()).and_then(|mut child| {
+    let started = fetch::start(&repository, patience, options, protocol.as_deref()).and_then(|mut child| {
         let pipes = fetch::pipes(&mut child)?;
         Ok((child, pipes))
     });

@@ -17,6 +17,7 @@ use crate::{Error, ErrorKind};
 /// assert_eq!(request.path(), b"/demo.git");
 /// assert_eq!(request.host(), Some(&b"localhost"[..]));
 /// assert!(request.wants_version_1());
+/// assert!(request.extra_parameters().eq([b"version=1"]));
 /// # Ok::<(), receive_pack::Error>(())
 /// # }).unwrap();
 /// ```
@@ -83,6 +84,12 @@ impl DaemonRequest {
     /// The host, and perhaps port, that the client believes it talks to.
     pub fn host(&self) -> Option<&[u8]> {
         self.host.as_deref()
+    }
+
+    /// What follows the host, word by word: `version=1`. Joined by colons it is what `git upload-pack` expects in the
+    /// environment variable `GIT_PROTOCOL`.
+    pub fn extra_parameters(&self) -> impl Iterator<Item = &[u8]> {
+        self.extra.iter().map(|word| &word[..])
     }
 
     /// Whether the client asked for version 1 of the protocol. Version 2 is never used for a push.

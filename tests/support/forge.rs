@@ -62,6 +62,11 @@ impl Forge {
         &self.git
     }
 
+    /// Where it listens for SSH, as `host:port`.
+    pub fn ssh(&self) -> &str {
+        &self.ssh
+    }
+
     /// The URL of a repository over `http`, `git` or `ssh`.
     #[track_caller]
     pub fn url(&self, scheme: &str, name: &str) -> String {
@@ -111,6 +116,11 @@ impl Forge {
         let mut kill = Command::new("kill");
         kill.args(["-TERM", &self.child.id().to_string()]);
         super::git::run(kill, b"").expect_success("kill");
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the forge can be waited for").is_some()
     }
 
     /// Waits for its end.

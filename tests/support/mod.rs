@@ -10,9 +10,13 @@ pub mod format;
 pub mod git;
 pub mod host;
 pub mod io;
+pub mod line;
 pub mod load;
 pub mod memory;
 pub mod pack;
 pub mod request;
 pub mod rng;
 pub mod server;
+#[cfg(feature = "http")]
+pub mod slow_store;
+pub mod ssh;

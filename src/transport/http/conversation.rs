@@ -39,8 +39,8 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
         Self { replies, negotiated, linger, request, last: BytesMut::new(), said_all: false }
     }
 
-    /// Drives the push until the request has ended; gives what was said meanwhile. What goes beyond 64 KiB is lost, lest
-    /// the push waits for a client that waits for the push.
+    /// Drives the push until the request has ended; gives what was said meanwhile. Text beyond 64 KiB is lost, lest the
+    /// push waits for a client that waits for the push; the report never is.
     ///
     /// # Cancel safety
     ///
@@ -50,7 +50,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
         std::future::poll_fn(|cx| {
             while !self.request_has_ended() {
                 match self.poll_bytes(cx) {
-                    Poll::Ready(Some(bytes)) if held.len().saturating_add(bytes.len()) <= HELD => {
+                    Poll::Ready(Some(bytes)) if self.said_all || held.len().saturating_add(bytes.len()) <= HELD => {
                         held.extend_from_slice(&bytes);
                     }
                     Poll::Ready(Some(_)) => {}

@@ -1,0 +1,159 @@
+//! The forge as its users have it: what was pushed comes back, and its limits hold.
+
+#![cfg(all(feature = "bare-repository", feature = "http"))]
+
+mod support;
+
+use std::time::Duration;
+
+use support::fast_import::Shape;
+use support::forge::Forge;
+use support::git::{self, Output, Repo, assert_same_repository};
+use support::line::{Line, eventually};
+use support::pack::PackBuilder;
+use support::request::Request;
+use support::rng::Rng;
+
+const TRANSPORTS: [&str; 3] = ["http", "git", "ssh"];
+
+/// Real git in a repository, over any transport of the forge.
+#[track_caller]
+fn try_git(forge: &Forge, repo: &Repo, args: &[&str]) -> Output {
+    let mut command = git::command(repo.path(), args);
+    command.env("GIT_SSH_COMMAND", forge.ssh_command()).env("GIT_TRACE_PACKET", "1");
+    git::run(command, b"")
+}
+
+#[track_caller]
+fn git(forge: &Forge, repo: &Repo, args: &[&str]) -> Output {
+    try_git(forge, repo, args).expect_success(&args.join(" "))
+}
+
+#[test]
+fn what_was_pushed_is_cloned_and_fetched_back() {
+    let forge = Forge::start(&[]);
+    for transport in TRANSPORTS {
+        let (source, name) = (Shape::SMALL.repository().borrow(), format!("{transport}.git"));
+        let url = forge.url(transport, &name);
+        git(&forge, &source, &["push", "-q", "--mirror", &url]);
+        let mut clones = Vec::new();
+        for version in ["0", "2"] {
+            let clone = Repo::bare();
+            clone.git(["remote", "add", "--mirror=fetch", "origin", &url]);
+            let option = format!("protocol.version={version}");
+            let said = git(&forge, &clone, &["-c", &option, "fetch", "-q", "origin"]);
+            let asked = said.stderr.contains("version 2");
+            assert_eq!(asked, version == "2", "{transport}, version {version}: {}", said.stderr);
+            assert_same_repository(&source, &clone);
+            clones.push((option, clone));
+        }
+        // What comes later is fetched by those who have the rest.
+        source.commit("main", &[("later", b"later\n")]);
+        git(&forge, &source, &["push", "-q", &url, "main"]);
+        for (option, clone) in &clones {
+            git(&forge, clone, &["-c", option, "fetch", "-q", "origin"]);
+            assert_same_repository(&source, clone);
+        }
+        // A clone with a work tree, of the whole and of its end.
+        for depth in [None, Some("--depth=1")] {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let target = dir.path().join("clone");
+            let target = target.to_str().expect("a path of text");
+            let args: Vec<_> = ["clone", "-q", "-b", "main"].into_iter().chain(depth).chain([&*url, target]).collect();
+            git(&forge, &source, &args);
+            assert_eq!(Repo::at(target).rev("HEAD"), source.rev("main"), "{transport}");
+            Repo::at(target).fsck();
+        }
+    }
+    // What is not there is said to be so.
+    for (transport, text) in [("http", "not found"), ("git", "not exported"), ("ssh", "not appear to be")] {
+        let said = try_git(&forge, &Repo::bare(), &["ls-remote", &forge.url(transport, "none.git")]);
+        assert!(!said.status.success() && said.stderr.contains(text), "{transport}: {}", said.stderr);
+    }
+}
+
+/// A push that has begun to write, and that does not end.
+#[track_caller]
+fn stalled(forge: &Forge, transport: &str, name: &str) -> Line {
+    let mut builder = PackBuilder::default();
+    builder.blob(&Rng::new(1).bytes(300_000));
+    let request = Request::new().create("refs/heads/never", "1".repeat(40)).pack(builder.finish());
+    let mut line = Line::open(forge, transport, name);
+    line.send(&request.bytes()[..200_000]);
+    eventually("the push has begun", || forge.path(name).is_dir() && !forge.repository(name).leftovers().is_empty());
+    line
+}
+
+/// What a push does that must wait for another to end, and that lands once this has happened.
+#[track_caller]
+fn assert_waits(forge: &Forge, source: &Repo, url: &str, held: Line) {
+    std::thread::scope(|scope| {
+        let push = scope.spawn(|| git(forge, source, &["push", "-q", url, "main"]));
+        // If it waited for nothing, it would most likely be done by now.
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!push.is_finished(), "a push over {url} did not wait");
+        drop(held);
+        push.join().expect("the push lands");
+    });
+}
+
+#[test]
+fn pushes_beyond_the_limit_wait_for_one_to_end() {
+    let source = Repo::bare();
+    source.commit("main", &[("a", b"a\n")]);
+    for options in [&["--pushes", "1"][..], &["--pushes", "1", "--full-duplex"]] {
+        let forge = Forge::start(options);
+        for (first, second) in [("http", "http"), ("git", "http"), ("http", "ssh"), ("ssh", "git")] {
+            let held = stalled(&forge, first, "held.git");
+            let name = format!("{first}-{second}.git");
+            assert_waits(&forge, &source, &forge.url(second, &name), held);
+            assert_same_repository(&source, &forge.repository(&name));
+        }
+    }
+}
+
+#[test]
+fn http_requests_beyond_the_limit_are_turned_away() {
+    let (forge, source) = (Forge::start(&["--requests", "1"]), Repo::bare());
+    source.commit("main", &[("a", b"a\n")]);
+    let url = forge.url("http", "demo.git");
+    let held = stalled(&forge, "http", "held.git");
+    let said = try_git(&forge, &source, &["push", &url, "main"]);
+    assert!(!said.status.success() && said.stderr.contains("503"), "{}", said.stderr);
+    // It is not for the other transports, and not for ever.
+    git(&forge, &source, &["push", "-q", &forge.url("git", "other.git"), "main"]);
+    drop(held);
+    eventually("the next is taken", || try_git(&forge, &source, &["push", "-q", &url, "main"]).status.success());
+    assert_same_repository(&source, &forge.repository("demo.git"));
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_to_be_accepted() {
+    let (forge, source) = (Forge::start(&["--connections", "1"]), Repo::bare());
+    source.commit("main", &[("a", b"a\n")]);
+    for (transport, address) in [("http", forge.http()), ("git", forge.git()), ("ssh", forge.ssh())] {
+        let idle = forge.open_files();
+        let held = Line::connect(address);
+        eventually("the first is accepted", || forge.open_files() > idle);
+        let name = format!("{transport}.git");
+        assert_waits(&forge, &source, &forge.url(transport, &name), held);
+        assert_same_repository(&source, &forge.repository(&name));
+        eventually("the connection is closed", || forge.open_files() <= idle);
+    }
+}
+
+#[test]
+fn git_pushes_to_a_server_that_is_full_duplex() {
+    let (forge, source) = (Forge::start(&["--full-duplex"]), Repo::bare());
+    let url = forge.url("http", "demo.git");
+    // With a Content-Length; in chunks after a probe; a deletion; a refusal.
+    source.commit("main", &[("a", b"a\n")]);
+    git(&forge, &source, &["push", "-q", &url, "main", "main:refs/heads/doomed"]);
+    source.commit("main", &[("b", &Rng::new(1).bytes(20 << 20))]);
+    let said = git(&forge, &source, &["push", "--progress", &url, "main"]);
+    assert!(said.stderr.contains("main -> main"), "{}", said.stderr);
+    git(&forge, &source, &["push", "-q", &url, ":doomed"]);
+    let said = try_git(&forge, &source, &["push", &url, "main:refs/heads/locked/x"]);
+    assert!(said.stderr.contains("(this branch is locked)"), "{}", said.stderr);
+    assert_same_repository(&source, &forge.repository("demo.git"));
+}
