@@ -6,7 +6,7 @@ mod support;
 
 use receive_pack::Error;
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::proto::ObjectId;
+use receive_pack::proto::{HiddenRefs, ObjectId};
 use receive_pack::receive::{PreReceive, ReceivePack, Received};
 use receive_pack::rules::RefRules;
 use receive_pack::store::{BareRepository, MemoryStore, Store};
@@ -114,5 +114,11 @@ async fn the_other_ref_is_judged_as_if_it_had_been_named() {
     let stale = Review { old: Some(support::format::oid(&tip)) };
     let reply = heard(&serve_with(bare(), stale, request(&["refs/for/a"])).await.1).1;
     assert_eq!(reply.refs, [("refs/for/a".to_owned(), Err("reference does not exist".to_owned()))]);
-    assert_eq!(repo.refs(), [("refs/heads/main".to_owned(), tip)]);
+    assert_eq!(repo.refs(), [("refs/heads/main".to_owned(), tip.clone())]);
+    // It may be one that nobody but the policy can name.
+    let hidden = || bare().hide_refs(HiddenRefs::new(["refs/changes"]));
+    let reply = heard(&serve_with(hidden(), (), request(&["refs/changes/1/head"])).await.1).1;
+    assert_eq!(reply.refs[0].1, Err("deny updating a hidden ref".to_owned()));
+    heard(&serve_with(hidden(), Review { old: None }, request(&["refs/for/a"])).await.1).1.assert_ok();
+    assert_eq!(repo.rev("refs/changes/1/head"), tip);
 }
