@@ -231,10 +231,10 @@ async fn a_forge_that_is_told_to_stop_does_not_wait_for_idle_clients() {
     drop((silent, guest));
 }
 
-/// A push of a thousand refs, each refused with a reason: its report is a hundred kilobytes.
-fn refused_at_length() -> Request {
+/// A push of many refs, each refused with a reason: a thousand make a report of more than a hundred kilobytes.
+fn refused_at_length(refs: usize) -> Request {
     let id = "1".repeat(40);
-    let names = (0..1000).map(|n| format!("refs/heads/locked/a-name-of-some-length-{n:060}"));
+    let names = (0..refs).map(|n| format!("refs/heads/locked/a-name-of-some-length-{n:060}"));
     let request = names.fold(Request::new(), |request, name| request.create(&name, &id));
     request.pack(PackBuilder::default().finish())
 }
@@ -242,7 +242,7 @@ fn refused_at_length() -> Request {
 #[test]
 fn a_client_that_reads_nothing_over_http_is_let_go() {
     let (forge, source, target, idle) = forge(&["--write-timeout", "2", "--idle", "2", "--pushes", "2"]);
-    let bytes = refused_at_length().bytes();
+    let bytes = refused_at_length(1000).bytes();
     let head = format!(
         "POST /demo.git/git-receive-pack HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\
          content-type: application/x-git-receive-pack-request\r\n\r\n",
@@ -270,10 +270,29 @@ fn a_client_that_reads_nothing_over_http_is_let_go() {
     assert_takes_pushes(&forge, &source, &target);
 }
 
+#[test]
+fn a_client_that_reads_nothing_over_ssh_is_let_go() {
+    let (forge, source, target, idle) = forge(&["--write-timeout", "2", "--login-timeout", "2", "--pushes", "2"]);
+    // The report is larger than the window of a channel and what lies between it and the reader.
+    let bytes = refused_at_length(30_000).bytes();
+    let stalled: Vec<_> = (0..3)
+        .map(|_| {
+            let mut line = Line::open(&forge, "ssh", "demo.git");
+            line.read();
+            line.send(&bytes);
+            line
+        })
+        .collect();
+    assert!(forge.open_files() > idle);
+    eventually("all descriptors are freed", || forge.open_files() <= idle);
+    drop(stalled);
+    assert_takes_pushes(&forge, &source, &target);
+}
+
 #[tokio::test]
 async fn a_client_that_reads_nothing_over_http_2_is_let_go() {
     let (forge, source, target, idle) = forge(&["--write-timeout", "2", "--idle", "2", "--pushes", "2"]);
-    let bytes = refused_at_length().bytes();
+    let bytes = refused_at_length(1000).bytes();
     let mut answers = Vec::new();
     for _ in 0..3 {
         let stream = tokio::net::TcpStream::connect(forge.http()).await.expect("the forge listens");
