@@ -98,7 +98,7 @@ impl Index {
     }
 
     /// The first id that the pack holds more than once, if there is one.
-    #[cfg(any(feature = "bare-repository", test))]
+    #[cfg(any(feature = "bare-repository", feature = "_fuzzing", test))]
     pub(crate) fn duplicate(&self) -> Option<ObjectId> {
         let mut last = super::table::NONE;
         let twice = self.order.iter().find(|&&entry| {
