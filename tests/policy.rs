@@ -4,13 +4,13 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use receive_pack::Error;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::inspect::InspectLayer;
 use receive_pack::limit::LimitLayer;
-use receive_pack::proto::PackFrame;
+use receive_pack::proto::{EntryKind, PackFrame};
 use receive_pack::push::{Extensions, UpdateRequest};
 use receive_pack::receive::ReceivePack;
 use receive_pack::rules::{RefRules, RulesLayer};
@@ -99,6 +99,85 @@ async fn an_inspector_refuses_in_the_middle_of_an_upload() {
     assert_eq!(reason(&said, "main"), Some("too much for 1 refs"), "{}", said.stderr);
     assert!(target.refs().is_empty() && target.stored().is_empty());
     target.assert_no_leftovers();
+}
+
+/// What an inspector is shown of each object: its kind, its size, and its bytes put together.
+type Shown = Arc<Mutex<Vec<(EntryKind, u64, Vec<u8>)>>>;
+
+/// A server that shows all objects, and refuses those that an inspector of kinds, of sizes or of bytes would.
+async fn inspected(target: &Repo) -> (String, Shown) {
+    let (store, shown) = (open(target), Shown::default());
+    let seen = Arc::clone(&shown);
+    let url = listen(store.clone(), move || {
+        let seen = Arc::clone(&seen);
+        let inspect = InspectLayer::new(move |_: &UpdateRequest, _: &Extensions| {
+            let seen = Arc::clone(&seen);
+            move |frame: &PackFrame| {
+                let PackFrame::Object(object) = frame else { return Ok(()) };
+                let (entry, mut seen) = (object.entry(), seen.lock().expect("the list"));
+                if object.is_start() {
+                    seen.push((entry.kind, entry.size, Vec::new()));
+                }
+                let (_, _, data) = seen.last_mut().expect("an object begins before it goes on");
+                assert_eq!(object.data_offset(), data.len() as u64);
+                data.extend_from_slice(object.data());
+                match entry.kind {
+                    EntryKind::Tag => Err(Error::refused("no tags")),
+                    EntryKind::Blob if entry.size > 4 << 20 => {
+                        Err(Error::refused(format!("a blob of {} bytes", entry.size)))
+                    }
+                    EntryKind::Blob if data.ends_with(b"secret\n") => Err(Error::refused("a secret")),
+                    _ => Ok(()),
+                }
+            }
+        });
+        ServiceBuilder::new().layer(inspect).layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()))
+    });
+    (url.await, shown)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inspector_sees_kind_size_and_bytes_of_each_object() {
+    let (source, target) = (Arc::new(Repo::work()), Repo::bare());
+    let (url, shown) = inspected(&target).await;
+    // One that fits into a frame, and one that takes many.
+    let large = Rng::new(19).bytes(3 << 20);
+    source.commit("main", &[("empty", b""), ("large", &large), ("small", b"small\n")]);
+    let said = try_push(&source, &url, &["main"]).await;
+    assert!(said.status.success(), "{}", said.stderr);
+    let mut expected = vec![
+        (EntryKind::Blob, 0, Vec::new()),
+        (EntryKind::Blob, large.len() as u64, large),
+        (EntryKind::Blob, 6, b"small\n".to_vec()),
+    ];
+    for (kind, name, of) in [(EntryKind::Commit, "commit", "main"), (EntryKind::Tree, "tree", "main^{tree}")] {
+        let data = source.object(name, &source.rev(of));
+        expected.push((kind, data.len() as u64, data));
+    }
+    let mut shown = std::mem::take(&mut *shown.lock().expect("the list"));
+    for objects in [&mut shown, &mut expected] {
+        objects.sort_by_key(|(kind, size, _)| (format!("{kind:?}"), *size));
+    }
+    assert!(shown == expected, "other objects than were sent: {} of {}", shown.len(), expected.len());
+    target.fsck();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inspector_refuses_by_kind_by_size_and_by_bytes() {
+    let (source, target) = (Arc::new(Repo::work()), Repo::bare());
+    source.commit("main", &[("file", b"1\n")]);
+    source.git(["tag", "-a", "-m", "a tag", "v1", "main"]);
+    source.commit("size", &[("file", &vec![0; (4 << 20) + 1])]);
+    // Behind many other bytes: an inspector that was shown the first frame alone would not find it.
+    let secret = [&Rng::new(23).bytes(1 << 20)[..], b"secret\n"].concat();
+    source.commit("bytes", &[("file", &secret)]);
+    for (name, text) in [("v1", "no tags"), ("size", "a blob of 4194305 bytes"), ("bytes", "a secret")] {
+        let (url, _) = inspected(&target).await;
+        let said = try_push(&source, &url, &[name]).await;
+        assert_eq!(reason(&said, name), Some(text), "{}", said.stderr);
+        assert!(target.refs().is_empty() && target.stored().is_empty());
+        target.assert_no_leftovers();
+    }
 }
 
 /// A server with these rules, as a layer and as a policy, or as a policy alone.

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +15,12 @@ use receive_pack::codec::ReceivePackCodec;
 use receive_pack::inspect::InspectLayer;
 use receive_pack::proto::{PackFrame, Reply, Report};
 use receive_pack::push::{Extensions, Meter, Pack, Progress, Push, UpdateRequest, accept};
-use receive_pack::receive::ReceivePack;
+use receive_pack::receive::{PreReceive, ReceivePack, Received};
 use receive_pack::serve::Replies;
 use receive_pack::store::{MemoryStore, Store};
 use receive_pack::{BoxError, Error};
 use support::format::{format, made_up};
-use support::git::Repo;
+use support::git::{self, Repo};
 use support::host::Host;
 use support::pack::{BigPack, PackBuilder, Shape};
 use support::request::Request;
@@ -187,4 +189,51 @@ fn git_shows_how_far_a_slow_push_is_unless_it_is_quiet() {
         }
         assert!(args != ["-q", "main"] || said.stderr.is_empty(), "{}", said.stderr);
     }
+}
+
+/// A policy that thinks for longer than it takes proxies and impatient clients to close a silent line.
+#[derive(Clone)]
+struct Thoughtful;
+
+impl PreReceive for Thoughtful {
+    async fn pre_receive(&self, _: &mut Received<'_>) -> Result<(), Error> {
+        sleep(Duration::from_millis(10_500)).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn git_waits_for_a_slow_policy_on_a_line_that_is_kept_alive() {
+    let (source, store) = (Repo::bare(), MemoryStore::new(format()));
+    source.commit("main", &[("file", b"1\n")]);
+    let target = store.clone();
+    let host = Host::start(move || {
+        let store = store.clone();
+        async move {
+            let advertisement = store.advertise().await.expect("an advertisement");
+            let service = ReceivePack::new(store).pre_receive(Thoughtful);
+            (advertisement, ServiceBuilder::new().layer(ChecksumLayer::new()).service(service))
+        }
+    });
+    // What git's own does with a hook that takes its time, asked for a sign of life each second instead of each fifth.
+    let gits = Repo::bare();
+    let hook = gits.git_dir().join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().expect("a directory")).expect("the directory of hooks");
+    std::fs::write(&hook, "#!/bin/sh\nsleep 2.5\n").expect("a hook");
+    std::fs::set_permissions(&hook, Permissions::from_mode(0o755)).expect("a hook that can be run");
+    gits.git(["config", "receive.keepAlive", "1"]);
+    for url in [&*host.url(), gits.path().to_str().expect("a path of text")] {
+        let trace = tempfile::NamedTempFile::new().expect("a temporary file");
+        let mut push = git::command(source.path(), ["push", url, "main"]);
+        push.env("GIT_TRACE_PACKET", trace.path());
+        let said = git::run(push, b"").expect_success("a push that takes its time");
+        // Empty packets on the band of the report, of which git has nothing to show.
+        let trace = std::fs::read_to_string(trace.path()).expect("a trace");
+        let empty = trace.lines().filter(|line| line.trim_end().ends_with("sideband< \\1")).count();
+        assert!((1..=2).contains(&empty), "{url}: {trace}");
+        assert!(!said.stderr.contains("remote:"), "{}", said.stderr);
+    }
+    assert_eq!(gits.rev("main"), source.rev("main"));
+    let refs: Vec<_> = target.refs().into_iter().map(|(_, id)| id.to_string()).collect();
+    assert_eq!(refs, [source.rev("main")]);
 }

@@ -16,8 +16,11 @@ use support::forge::Forge;
 use support::format::format;
 use support::git::{self, Output, Repo};
 use support::host::Host;
+use support::io::Script;
+use support::pack::PackBuilder;
+use support::request::{Advertised, Request, take_pkt};
 use support::rng::Rng;
-use support::server::example;
+use support::server::{example, heard, serve};
 use tokio::net::tcp::OwnedReadHalf;
 use tower::{ServiceBuilder, service_fn};
 
@@ -152,6 +155,66 @@ fn a_report_of_thousands_of_refs_is_split_and_comes_whole() {
     });
     let said = source.try_push(&refused.url(), &["--mirror", "--porcelain"]);
     assert_eq!(said.text().matches("[remote rejected] (for a reason that takes some room").count(), 3001);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_report_names_the_refs_in_the_order_of_the_commands() {
+    let (ours, gits) = (Repo::bare(), Repo::bare());
+    let tip = ours.commit("main", &[("a", b"a\n")]);
+    assert_eq!(gits.commit("main", &[("a", b"a\n")]), tip);
+    // In no order of names, and what is refused among what is taken.
+    let names = (0..1500).map(|n| n * 1009 % 1500).map(|n| {
+        let directory = if n % 3 == 0 { "secret" } else { "tags" };
+        format!("refs/{directory}/a-name-of-some-length-for-a-long-report-{n:06}")
+    });
+    let names: Vec<String> = names.collect();
+    let request = names.iter().fold(Request::new(), |request, name| request.create(name, &tip));
+    let request = request.pack(PackBuilder::default().finish()).bytes();
+    for repo in [&ours, &gits] {
+        repo.git(["config", "receive.hideRefs", "refs/secret"]);
+    }
+    let store = BareRepository::open(ours.path()).expect("the repository opens");
+    let (served, our_words) = serve(store, Script::of(request.clone())).await;
+    served.expect("the push is served");
+    let git_words = git::run(git::command(gits.path(), ["receive-pack", "."]), &request).stdout;
+
+    let result = |name: &String| match name.starts_with("refs/secret/") {
+        true => Err("deny updating a hidden ref".to_owned()),
+        false => Ok(()),
+    };
+    let expected: Vec<_> = names.iter().map(|name| (name.clone(), result(name))).collect();
+    for (whose, words) in [("ours", our_words), ("git's", git_words)] {
+        let mut rest = &words[..];
+        Advertised::take(&mut rest);
+        let packets = std::iter::from_fn(|| take_pkt(&mut rest)).filter(|packet| packet[0] == 1).count();
+        assert!(packets > 1, "{whose} fits into a packet");
+        assert!(heard(&words).1.refs == expected, "{whose} has another order");
+    }
+    assert_eq!(ours.refs(), gits.refs());
+}
+
+/// A server that cannot move all refs or none does not say that it can, and git goes away.
+#[test]
+fn git_does_not_push_atomically_to_who_does_not_offer_it() {
+    let (source, store) = (Shape::SMALL.repository().borrow(), MemoryStore::new(format()));
+    let target = store.clone();
+    let host = Host::start(move || {
+        let store = store.clone();
+        async move {
+            let advertisement = store.advertise().await.expect("an advertisement").with_atomic(false);
+            (advertisement, ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store)))
+        }
+    });
+    // What git says to its own server of that kind.
+    let gits = Repo::bare();
+    gits.git(["config", "receive.advertiseAtomic", "false"]);
+    for url in [&*host.url(), gits.path().to_str().expect("a path of text")] {
+        let said = source.try_push(url, &["--atomic", "main", "next"]);
+        assert_shown(&said, "fatal: the receiving end does not support --atomic push");
+    }
+    assert!(target.refs().is_empty() && gits.refs().is_empty());
+    source.push(&host.url(), &["-q", "main", "next"]);
+    assert_eq!(target.refs().len(), 2);
 }
 
 #[test]

@@ -9,12 +9,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use receive_pack::Error;
 use receive_pack::certificate::{CertificateLayer, NonceSeed, NonceStatus, Signed, Verdict};
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::proto::Certificate;
+use receive_pack::proto::{Certificate, ObjectFormat, Report};
+use receive_pack::push::{Pack, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::store::{BareRepository, Store};
+use receive_pack::{BoxError, Error};
 use support::fast_import::Shape;
 use support::format::formats;
 use support::git::{self, Output, Repo};
@@ -23,7 +24,9 @@ use support::io::Script;
 use support::pack::PackBuilder;
 use support::request::Request;
 use support::server::{heard, serve};
+use tokio::io::AsyncRead;
 use tower::ServiceBuilder;
+use tower::util::BoxService;
 
 const SEED: &str = "a secret";
 
@@ -70,34 +73,65 @@ fn verify(allowed: &Path, certificate: &Certificate) -> Verdict {
 
 type Seen = Arc<Mutex<Vec<Option<Signed>>>>;
 
+/// A nonce of now.
+fn nonce(seed: &NonceSeed, format: ObjectFormat) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    seed.issue("/repo.git", now, format)
+}
+
+/// What a server knows of certificates.
+#[derive(Clone)]
+struct Rules {
+    seed: NonceSeed,
+    allowed: PathBuf,
+    required: bool,
+    stateless: bool,
+}
+
+impl Rules {
+    /// A service that remembers what reached the store.
+    fn stack<R>(self, store: BareRepository, seen: Seen) -> BoxService<Push<Pack<R>>, Report, Error>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+    {
+        let allowed = self.allowed;
+        let certificates = CertificateLayer::new(move |certificate: Certificate| {
+            let allowed = allowed.clone();
+            async move {
+                let verified = tokio::task::spawn_blocking(move || verify(&allowed, &certificate)).await;
+                verified.map_err(|error| Error::store("the verification did not end", error))
+            }
+        });
+        let certificates = certificates.nonce(self.seed, "/repo.git").required(self.required);
+        let service = ServiceBuilder::new()
+            // With an error of no name in it, a connection over HTTP cannot be spawned: rustc proves no `Send` for it.
+            .map_err(|error: BoxError| match error.downcast::<Error>() {
+                Ok(error) => *error,
+                Err(error) => Error::store("the push failed", error),
+            })
+            .layer(certificates.stateless(self.stateless))
+            .layer(ChecksumLayer::new())
+            .map_request(move |push: Push<_>| {
+                seen.lock().expect("the list").push(push.extensions().get::<Signed>().cloned());
+                push
+            })
+            .service(ReceivePack::new(store));
+        BoxService::new(service)
+    }
+}
+
 /// A host for `target` that looks at certificates, and remembers what reached the store.
 fn host(target: &Repo, allowed: PathBuf, required: bool) -> (Host, Seen) {
     let (path, seen) = (target.path().to_owned(), Seen::default());
     let remembered = Arc::clone(&seen);
+    let rules = Rules { seed: NonceSeed::new(SEED), allowed, required, stateless: false };
     let host = Host::start(move || {
-        let (path, allowed, seen) = (path.clone(), allowed.clone(), Arc::clone(&remembered));
+        let (path, rules, seen) = (path.clone(), rules.clone(), Arc::clone(&remembered));
         async move {
             let store = BareRepository::open(&path).expect("the repository opens");
-            let seed = NonceSeed::new(SEED);
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
-            let nonce = seed.issue("/repo.git", now, store.object_format());
+            let nonce = nonce(&rules.seed, store.object_format());
             let advertisement = store.advertise().await.expect("an advertisement").with_push_options(true);
-            let certificates = CertificateLayer::new(move |certificate: Certificate| {
-                let allowed = allowed.clone();
-                async move {
-                    let verified = tokio::task::spawn_blocking(move || verify(&allowed, &certificate)).await;
-                    verified.map_err(|error| Error::store("the verification did not end", error))
-                }
-            });
-            let service = ServiceBuilder::new()
-                .layer(certificates.nonce(seed, "/repo.git").required(required))
-                .layer(ChecksumLayer::new())
-                .map_request(move |push: receive_pack::push::Push<_>| {
-                    seen.lock().expect("the list").push(push.extensions().get::<Signed>().cloned());
-                    push
-                })
-                .service(ReceivePack::new(store));
-            (advertisement.with_nonce(nonce), service)
+            (advertisement.with_nonce(nonce), rules.stack(store, seen))
         }
     });
     (host, seen)
@@ -203,5 +237,133 @@ impl Store for WithOptions {
         progress: receive_pack::push::Progress,
     ) -> Result<Self::Quarantine, Error> {
         self.0.quarantine(request, progress).await
+    }
+}
+
+/// Over HTTP the nonce is issued in one request and comes back in another, and nothing is kept between the two.
+#[cfg(feature = "http")]
+mod http {
+    use std::os::unix::fs::PermissionsExt;
+
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::server::conn::auto::Builder;
+    use hyper_util::service::TowerToHyperService;
+    use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, Target};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::runtime::Runtime;
+
+    use super::*;
+
+    /// A server each of whose requests is answered as if by a process of its own: one set of rules issues the nonces,
+    /// another judges them.
+    struct HttpHost {
+        url: String,
+        seen: Seen,
+        _runtime: Runtime,
+    }
+
+    impl HttpHost {
+        fn start(target: &Repo, issues: NonceSeed, judges: Rules) -> Self {
+            let runtime = Runtime::new().expect("a runtime");
+            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+            let url = format!("http://{}/repo.git", listener.local_addr().expect("an address"));
+            let (path, seen) = (target.path().to_owned(), Seen::default());
+            let remembered = Arc::clone(&seen);
+            runtime.spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let (issues, judges) = (issues.clone(), judges.clone());
+                    tokio::spawn(connection(stream, path.clone(), issues, judges, Arc::clone(&remembered)));
+                }
+            });
+            Self { url, seen, _runtime: runtime }
+        }
+    }
+
+    async fn connection(stream: TcpStream, path: PathBuf, issues: NonceSeed, judges: Rules, seen: Seen) {
+        let service = HttpReceivePack::new(move |request: HttpRequest| {
+            let (path, issues, judges, seen) = (path.clone(), issues.clone(), judges.clone(), Arc::clone(&seen));
+            async move {
+                let store = BareRepository::open(&path).expect("the repository opens");
+                let seed = if request.is_discovery() { &issues } else { &judges.seed };
+                let nonce = nonce(seed, store.object_format());
+                let advertisement = store.advertise().await?.with_nonce(nonce);
+                Ok::<_, Refusal>(Target::new(advertisement, judges.stack(store, seen)))
+            }
+        });
+        let builder = Builder::new(TokioExecutor::new());
+        // The client's side tells of errors.
+        let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await;
+    }
+
+    /// Somebody who takes two seconds and more to sign.
+    fn push_slowly(source: &Repo, keys: &Keys, url: &str) -> Output {
+        let slow = keys.path("slow");
+        std::fs::write(&slow, "#!/bin/sh\nsleep 2.1\nexec ssh-keygen \"$@\"\n").expect("a program");
+        std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).expect("a program that can be run");
+        source.git(["config", "gpg.ssh.program", slow.to_str().expect("a path of text")]);
+        push_signed(source, &keys.path("ada"), url, &["main"])
+    }
+
+    /// What becomes of a push whose nonce is two seconds old: what is known of the nonce where it need not be good, and
+    /// whether git shows a refusal where it must be.
+    #[track_caller]
+    fn judged(issues: &NonceSeed, judges: &NonceSeed) -> (NonceStatus, bool) {
+        let keys = Keys::make();
+        let [known, refused] = [false, true].map(|required| {
+            let (source, target) = (Shape::SMALL.repository().borrow(), Repo::bare());
+            let rules = Rules { seed: judges.clone(), allowed: keys.path("allowed"), required, stateless: true };
+            let host = HttpHost::start(&target, issues.clone(), rules);
+            let said = push_slowly(&source, &keys, &host.url);
+            let landed = target.refs().iter().any(|(_, id)| *id == source.rev("main"));
+            assert_eq!(landed, said.status.success(), "{}", said.stderr);
+            target.assert_no_leftovers();
+            let seen = host.seen.lock().expect("the list");
+            assert_eq!(landed, !seen.is_empty(), "{}", said.stderr);
+            (seen.first().cloned().flatten(), said)
+        });
+        let (Some(Signed { nonce, signature: Verdict::Good { .. }, .. }), _) = known else { panic!("{known:?}") };
+        let said = refused.1;
+        let is_refused = said.stderr.contains("! [remote rejected] main -> main (bad nonce in push certificate)");
+        assert_ne!(is_refused, said.status.success(), "{}", said.stderr);
+        (nonce, is_refused)
+    }
+
+    #[test]
+    fn a_nonce_of_another_request_is_good_within_the_slop() {
+        let seed = NonceSeed::new(SEED).slop(60);
+        assert_eq!(judged(&seed, &seed), (NonceStatus::Ok, false));
+    }
+
+    #[test]
+    fn who_takes_longer_than_the_slop_has_a_stale_nonce() {
+        let seed = NonceSeed::new(SEED).slop(1);
+        let (nonce, is_refused) = judged(&seed, &seed);
+        assert!(matches!(nonce, NonceStatus::Slop(2..)) && is_refused, "{nonce:?}");
+    }
+
+    #[test]
+    fn a_nonce_from_another_seed_is_bad() {
+        let (issues, judges) = (NonceSeed::new("another secret").slop(60), NonceSeed::new(SEED).slop(60));
+        assert_eq!(judged(&issues, &judges), (NonceStatus::Bad, true));
+    }
+
+    #[test]
+    fn who_must_sign_and_does_not_is_told_so() {
+        let (source, target, keys) = (Shape::SMALL.repository().borrow(), Repo::bare(), Keys::make());
+        let seed = NonceSeed::new(SEED).slop(60);
+        let rules = Rules { seed: seed.clone(), allowed: keys.path("allowed"), required: true, stateless: true };
+        let host = HttpHost::start(&target, seed, rules);
+        for (said, reason) in [
+            (source.try_push(&host.url, &["main"]), "push must be signed"),
+            (push_signed(&source, &keys.path("eve"), &host.url, &["main"]), "bad signature on push certificate"),
+        ] {
+            let line = format!("! [remote rejected] main -> main ({reason})");
+            assert!(said.stderr.contains(&line) && !said.status.success(), "{}", said.stderr);
+        }
+        assert!(target.refs().is_empty() && host.seen.lock().expect("the list").is_empty());
+        target.assert_no_leftovers();
+        // And who does sign is let in.
+        push_signed(&source, &keys.path("ada"), &host.url, &["main"]).expect_success("a signed push");
+        assert_eq!(target.rev("main"), source.rev("main"));
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! = the name of the case
-//! ! push-options        what both servers are told to offer: push-options, hide <pattern>
+//! ! push-options        what both servers are told: push-options, hide <pattern>; or what holds of the repository:
+//!                       config <key> <value>, ref <name> <commit>, lock <name> (somebody else holds it)
 //! > {zero} {main} r\0 c a pkt-line of the client; {names} stand for ids, {format} for the object format of the
 //!                       repository, {other-format} for one that it has not
 //! > flush               a flush-pkt
@@ -23,11 +24,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use receive_pack::Error;
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::proto::{HiddenRefs, ObjectFormat, ObjectKind};
+use receive_pack::proto::{HiddenRefs, ObjectFormat, ObjectId, ObjectKind};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
@@ -60,7 +61,7 @@ fn cases(text: &str) -> (String, Vec<Case>) {
 fn repository(format: ObjectFormat) -> (Repo, BTreeMap<&'static str, String>) {
     let repo = Shape::SMALL.repository_in(format.name()).borrow();
     repo.git(["symbolic-ref", "HEAD", "refs/heads/main"]);
-    let (lost, _) = lost(format);
+    let commit = |made: (Vec<u8>, PackBuilder)| pack::object_id(format, ObjectKind::Commit, &made.0).to_string();
     let ids = [
         ("zero", "00".repeat(format.len())),
         ("unknown", "12".repeat(format.len())),
@@ -69,7 +70,9 @@ fn repository(format: ObjectFormat) -> (Repo, BTreeMap<&'static str, String>) {
         ("next", repo.rev("next")),
         ("v1", repo.rev("v1")),
         ("tree", repo.rev("main^{tree}")),
-        ("lost", pack::object_id(format, ObjectKind::Commit, &lost).to_string()),
+        ("lost", commit(lost(format))),
+        ("cut-off", commit(cut_off(format))),
+        ("nameless", commit(nameless(format))),
     ];
     (repo, ids.into())
 }
@@ -82,11 +85,36 @@ fn lost(format: ObjectFormat) -> (Vec<u8>, PackBuilder) {
     (lost, builder)
 }
 
+/// A pack of an empty tree and of this commit of it.
+fn of_nothing(format: ObjectFormat, commit: impl FnOnce(&ObjectId) -> Vec<u8>) -> (Vec<u8>, PackBuilder) {
+    let commit = commit(&pack::object_id(format, ObjectKind::Tree, b""));
+    let mut builder = PackBuilder::new(format);
+    builder.object(ObjectKind::Tree, b"");
+    builder.object(ObjectKind::Commit, &commit);
+    (commit, builder)
+}
+
+/// A commit whose parent nobody has, as the last one of a shallow clone.
+fn cut_off(format: ObjectFormat) -> (Vec<u8>, PackBuilder) {
+    let parent = pack::object_id(format, ObjectKind::Blob, b"a parent that nobody has");
+    of_nothing(format, |tree| pack::commit(tree, &[parent]))
+}
+
+/// A commit by somebody without an address, which git's rules for objects forbid.
+fn nameless(format: ObjectFormat) -> (Vec<u8>, PackBuilder) {
+    of_nothing(format, |tree| {
+        let text = String::from_utf8(pack::commit(tree, &[])).expect("a commit of text");
+        text.replacen("author A Tester <tester@example.org>", "author A Tester", 1).into_bytes()
+    })
+}
+
 fn pack(name: &str, format: ObjectFormat) -> Vec<u8> {
     let empty = PackBuilder::new(format);
     match name {
         "empty" => empty.finish().to_vec(),
         "lost" => lost(format).1.finish().to_vec(),
+        "cut-off" => cut_off(format).1.finish().to_vec(),
+        "nameless" => nameless(format).1.finish().to_vec(),
         "wrong-trailer" => lost(format).1.finish_with_wrong_trailer().to_vec(),
         "cut" => lost(format).1.without_trailer(),
         "no-pack" => b"KCAP\0\0\0\x02\0\0\0\0".to_vec(),
@@ -122,6 +150,26 @@ fn settings(case: &Case) -> impl Iterator<Item = (&str, &str)> {
     lines.map(|line| line.split_once(' ').unwrap_or((line, "")))
 }
 
+/// Makes the repository what the case says of it; gives the files that stand for somebody else's locks.
+fn prepare(repo: &Repo, case: &Case) -> Vec<PathBuf> {
+    let mut locks = Vec::new();
+    for (setting, value) in settings(case) {
+        let (name, rest) = value.split_once(' ').unwrap_or((value, ""));
+        match setting {
+            "config" => drop(repo.git(["config", name, rest])),
+            "ref" => drop(repo.git(["update-ref", name, rest])),
+            "lock" => {
+                let lock = repo.git_dir().join(format!("{name}.lock"));
+                std::fs::create_dir_all(lock.parent().expect("a directory")).expect("the directory of the ref");
+                std::fs::write(&lock, b"").expect("the lock");
+                locks.push(lock);
+            }
+            _ => {}
+        }
+    }
+    locks
+}
+
 /// What our server says after its advertisement.
 fn ours(repo: &Repo, case: &Case, request: Vec<u8>) -> Vec<u8> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -132,6 +180,7 @@ fn ours(repo: &Repo, case: &Case, request: Vec<u8>) -> Vec<u8> {
             match setting {
                 "push-options" => push_options = true,
                 "hide" => store = store.hide_refs(HiddenRefs::new([value])),
+                "config" | "ref" | "lock" => {}
                 _ => panic!("no such setting: {setting}"),
             }
         }
@@ -149,10 +198,11 @@ fn ours(repo: &Repo, case: &Case, request: Vec<u8>) -> Vec<u8> {
 fn gits(repo: &Repo, case: &Case, request: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut command = git::command(repo.path(), ["-c", "receive.autogc=false"]);
     for (setting, value) in settings(case) {
-        command.arg("-c").arg(match setting {
-            "push-options" => "receive.advertisePushOptions=true".to_owned(),
-            _ => format!("receive.hideRefs={value}"),
-        });
+        match setting {
+            "push-options" => command.args(["-c", "receive.advertisePushOptions=true"]),
+            "hide" => command.args(["-c", &format!("receive.hideRefs={value}")]),
+            _ => continue,
+        };
     }
     command.args(["receive-pack", "."]);
     let output = git::run(command, request);
@@ -196,6 +246,7 @@ fn report(mut said: &[u8]) -> Vec<String> {
 fn play(case: &Case, format: ObjectFormat) -> String {
     let ((our_repo, ids), (git_repo, _)) = (repository(format), repository(format));
     let request = request(case, format, &ids);
+    let locks: Vec<_> = [&our_repo, &git_repo].into_iter().flat_map(|repo| prepare(repo, case)).collect();
     let said = ours(&our_repo, case, request.clone());
     let mut said = &said[..];
     Advertised::take(&mut said);
@@ -219,6 +270,9 @@ fn play(case: &Case, format: ObjectFormat) -> String {
                 writeln!(text, "refs: only {whose}: {name} {}", readable(id, &ids)).expect("a string");
             }
         }
+    }
+    for lock in locks {
+        std::fs::remove_file(lock).expect("a lock that nobody took away");
     }
     for repo in [our_repo, git_repo] {
         repo.assert_no_leftovers();
@@ -265,6 +319,11 @@ fn capabilities() {
 #[test]
 fn commands() {
     check("commands.txt");
+}
+
+#[test]
+fn configuration() {
+    check("configuration.txt");
 }
 
 #[test]
