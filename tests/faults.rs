@@ -233,7 +233,7 @@ async fn a_forge_that_is_told_to_stop_does_not_wait_for_idle_clients() {
 
 /// A push of many refs, each refused with a reason: a thousand make a report of more than a hundred kilobytes.
 fn refused_at_length(refs: usize) -> Request {
-    let id = "1".repeat(40);
+    let id = made_up('1');
     let names = (0..refs).map(|n| format!("refs/heads/locked/a-name-of-some-length-{n:060}"));
     let request = names.fold(Request::new(), |request, name| request.create(&name, &id));
     request.pack(PackBuilder::default().finish())
@@ -343,7 +343,7 @@ async fn a_client_that_never_reads_is_given_up() {
 
 #[tokio::test]
 async fn no_time_is_too_long() {
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(format());
     let advertisement = store.advertise().await.expect("an advertisement");
     let forever = Duration::MAX;
     let mut linger = Linger::default();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use support::fast_import::Shape;
 use support::forge::Forge;
+use support::format::made_up;
 use support::git::{self, Output, Repo, assert_same_repository};
 use support::line::{Line, eventually};
 use support::pack::PackBuilder;
@@ -77,7 +78,7 @@ fn what_was_pushed_is_cloned_and_fetched_back() {
 fn stalled(forge: &Forge, transport: &str, name: &str) -> Line {
     let mut builder = PackBuilder::default();
     builder.blob(&Rng::new(1).bytes(300_000));
-    let request = Request::new().create("refs/heads/never", "1".repeat(40)).pack(builder.finish());
+    let request = Request::new().create("refs/heads/never", made_up('1')).pack(builder.finish());
     let mut line = Line::open(forge, transport, name);
     line.send(&request.bytes()[..200_000]);
     eventually("the push has begun", || forge.path(name).is_dir() && !forge.repository(name).leftovers().is_empty());

@@ -373,7 +373,8 @@ async fn gzipped_commands_without_end_are_not_taken_without_end() {
         .await
         .expect("it reads");
     let id = made_up('1');
-    let first = Request::new().capabilities(" side-band-64k").delete("refs/heads/first", &id).head();
+    let capabilities = format!(" side-band-64k object-format={}", format().name());
+    let first = Request::new().capabilities(&capabilities).delete("refs/heads/first", &id).head();
     let zero = zero();
     let more: Vec<u8> = (0..1000).flat_map(|n| pkt(format!("{id} {zero} refs/heads/{n:01000}"))).collect();
     // A gigabyte, if the server takes so much; it ends this before.

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use support::fast_import::Shape;
 use support::forge::Forge;
+use support::format::format;
 use support::git::{self, Repo, assert_same_repository};
 use support::line::{Line, eventually};
 use support::pack::PackBuilder;
@@ -141,6 +142,7 @@ impl SshServer {
     fn start(root: &std::path::Path, authorized_keys: &std::path::Path) -> Self {
         let mut command = Command::new(example("ssh_server"));
         command.args(["--ssh", "127.0.0.1:0", "--auto-init", "--root"]).arg(root);
+        command.args(["--object-format", format().name()]);
         command.arg("--authorized-keys").arg(authorized_keys).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let mut ready = String::new();
