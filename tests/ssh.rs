@@ -28,7 +28,8 @@ fn forge(options: &[&str]) -> (Forge, Repo, Request) {
 
 #[tokio::test]
 async fn a_channel_ends_in_exit_status_eof_and_close() {
-    let (forge, source, request) = forge(&[]);
+    // The client keeps its side open: were it lingered for, the close would come too late.
+    let (forge, source, request) = forge(&["--linger", "600"]);
     let mut session = ssh::connect(forge.ssh()).await;
     assert!(ssh::log_in(&mut session, &forge.key()).await);
 

@@ -38,7 +38,7 @@ async fn connection(stream: TcpStream, repositories: Repositories) -> Result<(),
                 let repository = repository?;
                 let advertisement = repository.advertise().await?.with_version_1(request.wants_version_1());
                 let service = repositories.stack(repository);
-                repositories.serve().serve(read, write, advertisement, service).await?;
+                repositories.serve(true).serve(read, write, advertisement, service).await?;
                 return Ok(());
             }
         }

@@ -71,10 +71,11 @@ impl Repositories {
         Ok(Self { args: Arc::new(args), limit })
     }
 
-    /// How pushes are served, on all transports alike.
-    pub(crate) fn serve(&self) -> Serve {
+    /// How pushes are served. `resets` says whether a connection that is closed with unread data loses what was said.
+    pub(crate) fn serve(&self, resets: bool) -> Serve {
         let mut linger = Linger::default();
         linger.idle = Duration::from_secs(self.args.linger);
+        linger.after_complete = resets;
         Serve::new()
             .linger(linger)
             .head_timeout(Duration::from_secs(30))

@@ -194,7 +194,7 @@ impl Command {
                     let advertisement = repository.advertise().await?.with_version_1(version_1);
                     let service = self.repositories.stack(repository);
                     let (read, write) = ends(channel, handle);
-                    let served = self.repositories.serve().serve(read, write, advertisement, service).await;
+                    let served = self.repositories.serve(false).serve(read, write, advertisement, service).await;
                     // The client was told what there is to tell, and its channel has ended.
                     if let Err(error) = served {
                         eprintln!("{path}: {error}");

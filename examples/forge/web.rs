@@ -143,7 +143,7 @@ async fn answer(request: Request, repositories: Repositories, full_duplex: bool)
         let (repository, patience) = (repositories.find(name), repositories.patience());
         return fetched(repository, patience, &["--stateless-rpc"], request, "result").await;
     }
-    let serve = repositories.serve();
+    let serve = repositories.serve(true);
     let resolver = move |request| target(request, repositories.clone());
     let service = HttpReceivePack::new(resolver).serve(serve).full_duplex(full_duplex);
     match service.oneshot(request).await {

@@ -14,18 +14,22 @@ pub struct Linger {
     pub idle: Duration,
     /// How long all of it may take. Default 10 minutes.
     pub total: Duration,
+    /// Whether a client whose push was read to its end is read from as well. Default true, for what it may send behind it
+    /// would reset a TCP connection. A channel of SSH loses nothing when it closes: there, false spares a client that
+    /// keeps its side open the wait.
+    pub after_complete: bool,
 }
 
 impl Default for Linger {
     fn default() -> Self {
-        Self { bytes: 1 << 30, idle: Duration::from_secs(15), total: Duration::from_secs(600) }
+        Self { bytes: 1 << 30, idle: Duration::from_secs(15), total: Duration::from_secs(600), after_complete: true }
     }
 }
 
 impl Linger {
     /// Not at all: for transports that end by themselves, as an HTTP body does.
     pub const fn none() -> Self {
-        Self { bytes: 0, idle: Duration::ZERO, total: Duration::ZERO }
+        Self { bytes: 0, idle: Duration::ZERO, total: Duration::ZERO, after_complete: false }
     }
 
     /// Reads and discards until the client closes or a bound is reached; says how many bytes that were.
