@@ -152,6 +152,59 @@ fn objects_are_checked_where_the_configuration_says_so() {
     }
 }
 
+/// How many objects of the repository are loose, and how many packs it has.
+fn kept(repo: &Repo) -> (usize, usize) {
+    let counted = repo.git(["count-objects", "-v"]).text();
+    let count = |name: &str| {
+        let line = counted.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
+        line.expect("git counts")
+    };
+    (count("count"), count("packs"))
+}
+
+#[test]
+fn pushes_are_unpacked_up_to_the_size_that_the_configuration_says() {
+    let world = World::new();
+    // Pushes a commit, its tree, and blobs; says what of it is loose and what packed, of ours and of git's.
+    let push = |objects: usize| {
+        let files: Vec<_> = (2..objects).map(|n| (format!("file{n}"), format!("{objects} {n}"))).collect();
+        let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
+        world.work.commit("main", &files);
+        let repos = [&world.ours, &world.gits];
+        let before = repos.map(kept);
+        world.push(&["main"]);
+        world.ours.fsck();
+        let [ours, gits] = repos.map(kept);
+        [(ours.0 - before[0].0, ours.1 - before[0].1), (gits.0 - before[1].0, gits.1 - before[1].1)]
+    };
+    assert_eq!(push(15)[0], (15, 0));
+    assert_eq!(push(16)[0], (0, 1));
+    for (receive, transfer, count, what) in [
+        (Some("5"), None, 4, "unpacked"),
+        (Some("5"), None, 5, "kept"),
+        (None, Some("7"), 6, "unpacked"),
+        (None, Some("7"), 7, "kept"),
+        (Some("30"), Some("7"), 29, "unpacked"),
+        (Some("30"), Some("7"), 30, "kept"),
+        (Some("0"), Some("7"), 3, "kept"),
+        (Some("-1"), Some("9"), 8, "unpacked"),
+    ] {
+        for (key, value) in [("receive.unpackLimit", receive), ("transfer.unpackLimit", transfer)] {
+            match value {
+                Some(value) => world.set(key, value),
+                None => [&world.ours, &world.gits]
+                    .into_iter()
+                    .for_each(|repo| drop(repo.try_git(["config", "--unset", key]))),
+            }
+        }
+        let expected = if what == "unpacked" { (count, 0) } else { (0, 1) };
+        assert_eq!(push(count), [expected; 2], "{receive:?}, {transfer:?}, {count} objects");
+    }
+    world.ours.assert_no_leftovers();
+    world.ours.git(["gc", "-q"]);
+    assert_eq!(kept(&world.ours), (0, 1));
+}
+
 #[test]
 fn a_configuration_that_cannot_be_read_is_no_permission() {
     let world = World::new();

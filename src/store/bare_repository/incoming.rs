@@ -1,28 +1,73 @@
-use std::collections::HashSet;
-
 use super::fs::File;
-use crate::Error;
+use super::loose_objects::LooseObjects;
+use super::sealed::Stored;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::complete::{Objects, PackIds};
-use crate::store::index::Index;
+use crate::store::index::{Index, ObjectReader};
+use crate::{Error, ErrorKind};
 
-/// The objects of a pack in quarantine: those that the push brought.
+/// The objects in quarantine: those that the push brought.
 ///
 /// The bases that a thin pack was completed with are not among them. They are copies of what the repository has, and
 /// nobody has looked at what they link to.
 pub(super) struct Brought<'a> {
     pub(super) index: &'a Index,
-    pub(super) pack: &'a File,
-    pub(super) completed_with: &'a HashSet<ObjectId>,
+    pub(super) stored: &'a Stored,
 }
 
-impl Brought<'_> {
+impl<'a> Brought<'a> {
+    /// How many objects there are, and perhaps some that a thin pack was completed with.
+    pub(super) fn len(&self) -> u32 {
+        self.index.len()
+    }
+
+    /// All of them.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + use<'a> {
+        let stored = self.stored;
+        self.index.objects().filter(|(id, _)| stored.brought(id))
+    }
+
     /// The object with this id, if it, and each object that it is made from, is not longer than `max_len` bytes.
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        if self.completed_with.contains(id) {
-            return Ok(None);
+        if self.stored.brought(id) { self.reader(max_len).read(id) } else { Ok(None) }
+    }
+
+    /// Reads one after the other.
+    pub(super) fn reader(&self, max_len: u64) -> BroughtReader<'a> {
+        match self.stored {
+            Stored::Pack(pack) => BroughtReader::Pack(Box::new(self.index.reader(&pack.file, max_len))),
+            Stored::Loose(loose) => BroughtReader::Loose(loose, max_len),
         }
-        self.index.reader(self.pack, max_len).read(id)
+    }
+}
+
+/// Reads objects of at most some length.
+pub(super) enum BroughtReader<'a> {
+    Pack(Box<ObjectReader<'a, File>>),
+    Loose(&'a LooseObjects, u64),
+}
+
+impl BroughtReader<'_> {
+    /// The object with this id.
+    pub(super) fn read(&mut self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        match self {
+            Self::Pack(reader) => reader.read(id),
+            Self::Loose(loose, max_len) => match loose.0.get(id) {
+                Some((_, data)) if data.len() as u64 > *max_len => {
+                    let text = format!("object {id} is larger than {max_len} bytes");
+                    Err(Error::new(ErrorKind::LimitExceeded, text))
+                }
+                found => Ok(found.cloned()),
+            },
+        }
+    }
+
+    /// Of how many deltas it is made.
+    pub(super) fn deltas(&mut self, id: &ObjectId) -> Result<Option<usize>, Error> {
+        match self {
+            Self::Pack(reader) => reader.deltas(id),
+            Self::Loose(loose, _) => Ok(loose.0.get(id).map(|_| 0)),
+        }
     }
 }
 
@@ -31,7 +76,7 @@ const MAX_OBJECT: u64 = 64 << 20;
 
 impl PackIds for Brought<'_> {
     fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
-        self.index.kind_of(id).filter(|_| !self.completed_with.contains(id))
+        self.index.kind_of(id).filter(|_| self.stored.brought(id))
     }
 }
 

@@ -1,9 +1,6 @@
-use std::collections::HashSet;
-
 use super::Odb;
-use super::fs::File;
+use super::incoming::Brought;
 use crate::proto::ObjectId;
-use crate::store::index::Index;
 use crate::{Error, ErrorKind};
 
 /// Longer objects are compared by kind and length alone: both copies would have to be in memory, and the hash with
@@ -19,16 +16,11 @@ const DELTAS: u64 = 1 << 20;
 /// collision, or the repository is damaged. Either way nobody must get the one and believe it to be the other.
 ///
 /// Nearly always a push brings nothing that the repository has, and this costs a look into its indexes per object.
-pub(super) fn compare(
-    index: &Index,
-    pack: &File,
-    completed_with: &HashSet<ObjectId>,
-    odb: &Odb,
-    go_on: impl Fn() -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut ours = index.reader(pack, MAX_LEN);
-    let mut budget = DELTAS.saturating_add(DELTAS_PER_OBJECT.saturating_mul(index.len().into()));
-    for (id, kind) in index.objects().filter(|(id, _)| !completed_with.contains(id)) {
+pub(super) fn compare(brought: &Brought<'_>, odb: &Odb, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+    // Nearly always there is nothing to read.
+    let mut reader = None;
+    let mut budget = DELTAS.saturating_add(DELTAS_PER_OBJECT.saturating_mul(brought.len().into()));
+    for (id, kind) in brought.objects() {
         if !odb.has(&id)? {
             continue;
         }
@@ -40,6 +32,7 @@ pub(super) fn compare(
         if len > MAX_LEN {
             continue;
         }
+        let ours = reader.get_or_insert_with(|| brought.reader(MAX_LEN));
         let our_deltas = ours.deltas(&id)?.unwrap_or(0) as u64;
         let deltas = our_deltas.saturating_add(their_deltas.into());
         budget = budget.checked_sub(deltas).ok_or_else(|| {

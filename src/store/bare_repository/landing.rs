@@ -1,30 +1,30 @@
-use std::collections::HashSet;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::alternates;
 use super::connectivity::{Check, Links};
-use super::incoming::Brought;
 use super::known;
-use super::migrate::{Migrated, pack_name};
+use super::migrate::pack_name;
 use super::refs::{Mode, Reflog, Update};
+use super::sealed::{Sealed, SealedPack, Stored};
 use super::store::BareRepository;
-use super::writer::{PackWriter, QuarantineDirectory, cannot_write};
-use crate::proto::{Command, ObjectId, ObjectKind, Report};
+use super::writer::{PackWriter, cannot_write};
+use crate::proto::{Command, ObjectId, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
 use crate::store::complete::{self, Targets};
 use crate::store::examine::MAX_SPECIAL_FILE;
-use crate::store::index::{Index, complete_thin};
+use crate::store::index::complete_thin;
 use crate::{Error, ErrorKind};
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
 ///
-/// 1. [`seal`](Self::seal): the pack is indexed, completed, and with its indexes made durable, all in quarantine;
+/// 1. [`seal`](Self::seal): the pack is indexed, completed, and with its indexes made durable, or, if it is small,
+///    [unpacked](super::unpack) into durable files, all in quarantine;
 /// 2. [`check_connectivity`](Self::check_connectivity): what the new refs need is checked to be there; here a policy may
 ///    look at the push;
-/// 3. [`land`](Self::land): the pack is [migrated](Migrated) into `objects/pack`, durably, and kept there;
+/// 3. [`land`](Self::land): the objects are [migrated](Sealed::migrate) to where everybody sees them, durably, and kept
+///    there;
 /// 4. the refs move.
 ///
 /// Until step 3 nobody but us sees anything. A crash between 3 and 4 leaves objects that no ref needs, which `git gc`
@@ -33,30 +33,6 @@ pub(super) struct Landing {
     store: BareRepository,
     progress: Progress,
     cancelled: Arc<AtomicBool>,
-}
-
-/// A pack that is ready to be renamed into place.
-pub(super) struct Sealed {
-    pack: super::fs::File,
-    index: Index,
-    links: Links,
-    /// The bases that a thin pack was completed with.
-    completed_with: HashSet<ObjectId>,
-    /// The name that the pack will have, without an ending.
-    pub(super) name: String,
-    pub(super) directory: QuarantineDirectory,
-}
-
-impl Sealed {
-    /// The objects that the push brought, to be read.
-    pub(super) fn brought(&self) -> Brought<'_> {
-        Brought { index: &self.index, pack: &self.pack, completed_with: &self.completed_with }
-    }
-
-    /// The ids of the objects that the push brought.
-    pub(super) fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
-        self.index.distinct_objects().filter(|(id, _)| !self.completed_with.contains(id))
-    }
 }
 
 impl Landing {
@@ -83,7 +59,7 @@ impl Landing {
             return Ok(request.report());
         }
         self.go_on()?;
-        let migrated = sealed.map(|sealed| Migrated::new(&self.store.repository, sealed)).transpose();
+        let migrated = sealed.map(|sealed| sealed.migrate(&self.store.repository)).transpose();
         let migrated =
             migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
         self.move_refs(&mut request, &targets);
@@ -99,48 +75,46 @@ impl Landing {
         Ok(())
     }
 
-    /// Indexes the pack and makes it durable; `None` if there is nothing in it, as for a new ref to a known commit.
+    /// Indexes the pack and makes its objects durable; `None` if there are none, as for a new ref to a known commit.
     /// Blocks.
     pub(super) fn seal(&self, mut writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
         if writer.indexer.len() == 0 {
             return Ok(None);
         }
         writer.finish(checksum.as_bytes())?;
-        let PackWriter { mut pack, indexer, links, examination, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, examination, unpack, directory, .. } = writer;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
-        let visit = (&links, &examination);
+        let others = (&examination, &unpack);
+        let visit = (&links, &others);
         let mut index = indexer.resolve(&pack, odb, &visit, self.store.settings.threads, |done, total| {
             meter.update(done, total);
             self.go_on()
         })?;
-        let completed_with = index.external_bases().iter().copied().collect();
-        let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
         // Some that read a pack later would go in circles among objects that are made of each other's twins.
         if let Some(id) = index.duplicate() {
             return Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")));
         }
-        known::compare(&index, &pack, &completed_with, odb, || self.go_on())?;
+        let stored = match unpack.take(index.len()) {
+            Some(objects) => Stored::Loose(objects),
+            None => {
+                let completed_with = index.external_bases().iter().copied().collect();
+                let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+                let name = pack_name(&checksum).map_err(cannot_write)?;
+                Stored::Pack(SealedPack { file: pack, completed_with, checksum, name })
+            }
+        };
+        let sealed = Sealed { index, links, stored, directory };
+        known::compare(&sealed.brought(), odb, || self.go_on())?;
         examination.finish(|id| {
             self.go_on()?;
-            match index.reader(&pack, MAX_SPECIAL_FILE).read(id)? {
+            match sealed.brought().read(id, MAX_SPECIAL_FILE)? {
                 Some(object) => Ok(Some(object)),
                 None => odb.read(id, MAX_SPECIAL_FILE),
             }
         })?;
-        let name = pack_name(&checksum).map_err(cannot_write)?;
-        let fs = self.store.repository.fs();
-        let files = || -> io::Result<()> {
-            let mut idx = fs.create_new(&directory.path.join("incoming.idx"))?;
-            index.write_idx(&checksum, &mut idx)?;
-            idx.sync()?;
-            let mut rev = fs.create_new(&directory.path.join("incoming.rev"))?;
-            index.write_rev(&checksum, &mut rev)?;
-            rev.sync()?;
-            pack.sync()
-        };
-        files().map_err(cannot_write)?;
-        Ok(Some(Sealed { pack, index, links, completed_with, name, directory }))
+        sealed.make_durable(self.store.repository.fs()).map_err(cannot_write)?;
+        Ok(Some(sealed))
     }
 
     /// A branch that somebody works on must not change under them, nor must the branch that `HEAD` names go away.

@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use super::Repository;
 use super::fs::{File, Fs, unique_suffix};
-use super::landing::Sealed;
 use crate::checksum::Hasher;
 use crate::proto::ObjectId;
 
@@ -42,12 +41,12 @@ pub(super) fn pack_name(checksum: &ObjectId) -> io::Result<String> {
 }
 
 impl Migrated {
-    /// Renames the pack and its indexes into place, durably.
-    pub(super) fn new(repository: &Repository, sealed: &Sealed) -> io::Result<Self> {
+    /// Renames the pack and its indexes from the quarantine directory into place, durably.
+    pub(super) fn new(repository: &Repository, quarantine: &Path, name: &str) -> io::Result<Self> {
         let fs = repository.fs();
         let packs = repository.objects_dir().join("pack");
-        let source = |ending: &str| sealed.directory.path.join(format!("incoming.{ending}"));
-        let target = |ending: &str| packs.join(format!("{}.{ending}", sealed.name));
+        let source = |ending: &str| quarantine.join(format!("incoming.{ending}"));
+        let target = |ending: &str| packs.join(format!("{name}.{ending}"));
         let mut keep = fs.create_new(&source("keep"))?;
         if keep.try_lock() {
             // It is not worth a sync: a pack that is kept though nobody knows why is only not repacked.
@@ -67,7 +66,7 @@ impl Migrated {
             put("idx")
         };
         if let Err(error) = hidden() {
-            remove_hidden(fs, &packs, &sealed.name);
+            remove_hidden(fs, &packs, name);
             return Err(error);
         }
         // If this fails, the pack stays: others may have seen it, and rely on it.

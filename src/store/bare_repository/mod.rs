@@ -6,12 +6,14 @@ mod fs;
 mod incoming;
 mod known;
 mod landing;
+mod loose_objects;
 mod migrate;
 mod odb;
 mod quarantine;
 mod refs;
 mod repository;
 mod rules;
+mod sealed;
 mod shallow;
 mod shared;
 mod store;
@@ -20,6 +22,7 @@ mod sweep;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod writer;
 
 pub(crate) use odb::Odb;

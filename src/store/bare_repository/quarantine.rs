@@ -11,7 +11,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Odb;
 use super::incoming::Brought;
-use super::landing::{Landing, Sealed};
+use super::landing::Landing;
+use super::sealed::Sealed;
 use super::store::{BareRepository, blocking};
 use super::writer::PackWriter;
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};

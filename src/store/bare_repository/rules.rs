@@ -17,6 +17,8 @@ pub(super) struct Rules {
     deny_non_fast_forwards: bool,
     pub(super) deny_delete_current: bool,
     pub(super) checks: Option<Checks>,
+    /// Pushes of fewer objects are unpacked.
+    pub(super) unpack_limit: Option<u32>,
 }
 
 impl Rules {
@@ -36,6 +38,7 @@ impl Rules {
             deny_non_fast_forwards: is_set("receive.denynonfastforwards")?,
             deny_delete_current,
             checks: if fsck { Some(checks(config)?) } else { None },
+            unpack_limit: unpack_limit(config)?,
         })
     }
 
@@ -131,6 +134,20 @@ fn checks(config: &Config) -> Result<Checks, Error> {
         checks = checks.set(message, severity);
     }
     Ok(checks)
+}
+
+/// The one that is about pushes before the one that is about fetches as well; git takes less than zero for not set.
+fn unpack_limit(config: &Config) -> Result<Option<u32>, Error> {
+    for key in ["receive.unpacklimit", "transfer.unpacklimit"] {
+        let limit = config.integer(key).map_err(|value| {
+            let text = format!("bad numeric config value '{}' for '{key}'", String::from_utf8_lossy(&value));
+            Error::new(ErrorKind::Store, text)
+        })?;
+        if let Some(limit) = limit.filter(|limit| *limit >= 0) {
+            return Ok(Some(u32::try_from(limit).unwrap_or(u32::MAX)));
+        }
+    }
+    Ok(None)
 }
 
 /// A variable that is true or false.

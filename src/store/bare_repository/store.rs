@@ -7,7 +7,7 @@ use std::thread;
 use bytes::Bytes;
 
 use super::quarantine::BareQuarantine;
-use super::{Odb, Repository, alternates, shallow, sweep};
+use super::{Odb, Repository, alternates, shallow, sweep, unpack};
 use crate::fsck::Checks;
 use crate::proto::{Advertisement, HiddenRefs, ObjectFormat};
 use crate::push::{Progress, UpdateRequest};
@@ -20,12 +20,13 @@ use crate::{Error, ErrorKind};
 /// A push goes into a quarantine directory inside the repository as it arrives; its memory does not grow with it. When
 /// the pack is in, its deltas are resolved on as many threads as are [allowed](Self::threads), off the async runtime;
 /// thin packs are completed; and what the new refs need is checked to be there. Then pack, index and reverse index are
-/// made durable and moved into place, and after that the refs move, each by compare-and-swap under git's own lock files.
+/// made durable and moved into place, or, of a [small push](Self::unpack_limit), one file for each object; and after that
+/// the refs move, each by compare-and-swap under git's own lock files.
 /// Other processes, git among them, may use the repository at the same time.
 ///
 /// What the repository's own configuration file says of pushes holds: `receive.denyDeletes`,
 /// `receive.denyNonFastForwards` (which `git init --shared` sets), `receive.denyDeleteCurrent`, `receive.fsckObjects`,
-/// `receive.hideRefs` and their like under `transfer`. It is read when the repository is opened. What is about the
+/// `receive.hideRefs`, `receive.unpackLimit` and their like under `transfer`. It is read when the repository is opened. What is about the
 /// connection rather than the repository (limits, time-outs, push options, nonces) is for the server to set.
 ///
 /// Cheap to clone; clones share what they know of the repository's packs.
@@ -54,6 +55,7 @@ pub(super) struct Settings {
     pub(super) threads: NonZeroUsize,
     pub(super) detect_collisions: bool,
     pub(super) deny_delete_current: bool,
+    pub(super) unpack_limit: u32,
     pub(super) limits: PackLimits,
 }
 
@@ -90,6 +92,7 @@ impl BareRepository {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             detect_collisions: true,
             deny_delete_current: repository.rules().deny_delete_current,
+            unpack_limit: repository.rules().unpack_limit.unwrap_or(unpack::DEFAULT_LIMIT),
             limits: PackLimits::default(),
         };
         let hidden = Arc::new(repository.hidden_refs().clone());
@@ -142,6 +145,19 @@ impl BareRepository {
     #[must_use]
     pub fn limits(mut self, limits: PackLimits) -> Self {
         self.settings.limits = limits;
+        self
+    }
+
+    /// Pushes of fewer objects than this are stored as loose objects, others as a pack. Default: what the repository's
+    /// configuration says under `receive.unpackLimit` or `transfer.unpackLimit`; if it says nothing 16 (git: 100). At 0
+    /// and 1 each push makes a pack. More than 100 are taken for 100, and a push of more than 1 MiB of objects always
+    /// makes a pack.
+    ///
+    /// Each pack costs whoever looks for an object in the repository, until a `git gc` makes them one; each loose object
+    /// costs the push that brings it a wait for the disk.
+    #[must_use]
+    pub fn unpack_limit(mut self, objects: u32) -> Self {
+        self.settings.unpack_limit = objects;
         self
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use super::connectivity::Links;
 use super::fs::{File, Fs, unique_suffix};
 use super::store::BareRepository;
+use super::unpack::Unpack;
 use crate::Error;
 use crate::proto::PackFrame;
 use crate::push::Progress;
@@ -16,6 +17,7 @@ pub(super) struct PackWriter {
     pub(super) indexer: Indexer,
     pub(super) links: Links,
     pub(super) examination: Examination,
+    pub(super) unpack: Unpack,
     /// Small entries on their way to the file.
     buffer: Vec<u8>,
     /// The last field, so that the files in it are closed when it is removed.
@@ -42,17 +44,22 @@ impl PackWriter {
         options.spool = Some(directory.path.clone());
         let links = Links::new(repository.object_format(), repository.fs(), directory.path.join("links"));
         let examination = Examination::new(store.examine.clone(), progress.clone());
-        let buffer = Vec::with_capacity(BUFFER);
-        Ok(Self { pack, indexer: Indexer::new(options), links, examination, buffer, directory })
+        let unpack = Unpack::new(store.settings.unpack_limit);
+        let indexer = Indexer::new(options);
+        Ok(Self { pack, indexer, links, examination, unpack, buffer: Vec::new(), directory })
     }
 
     /// Hashes and writes some frames.
     pub(super) fn write(&mut self, frames: Vec<PackFrame>) -> Result<(), Error> {
-        let visit = (&self.links, &self.examination);
+        let others = (&self.examination, &self.unpack);
+        let visit = (&self.links, &others);
         let mut worker = visit.worker();
         for frame in frames {
             match frame {
-                PackFrame::Header(header) => append(&mut self.pack, &mut self.buffer, &header.wire())?,
+                PackFrame::Header(header) => {
+                    self.unpack.expect(header.objects);
+                    append(&mut self.pack, &mut self.buffer, &header.wire())?;
+                }
                 PackFrame::Object(object) => {
                     self.indexer.write(&object, &mut worker)?;
                     append(&mut self.pack, &mut self.buffer, object.wire())?;

@@ -44,6 +44,8 @@ pub use delta::fuzzed as fuzzed_delta;
 pub(crate) use lookup::Index;
 pub(crate) use options::IndexOptions;
 pub use options::PackLimits;
+#[cfg(any(feature = "bare-repository", test))]
+pub(crate) use read::ObjectReader;
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
 pub(crate) use thin::{PackFile, complete_thin};
 #[cfg(feature = "_bench")]

@@ -33,7 +33,17 @@ struct World {
 }
 
 impl World {
+    /// One whose pushes are kept as packs.
     fn new() -> Self {
+        Self::with_unpack_limit("1")
+    }
+
+    /// One whose pushes are unpacked.
+    fn unpacking() -> Self {
+        Self::with_unpack_limit("100")
+    }
+
+    fn with_unpack_limit(limit: &str) -> Self {
         // In memory, where there is such a place: everything here is copied hundreds of times.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -57,6 +67,7 @@ impl World {
             git(&sandbox.work(), &["push", "-q", "-f", "origin", &format!("one:refs/heads/{name}")]);
         }
         sandbox.in_bare(&["repack", "-adq"]);
+        sandbox.in_bare(&["config", "receive.unpackLimit", limit]);
         let _ = std::fs::remove_dir_all(sandbox.bare().join("hooks"));
         let saved = sandbox.dir.path().join("saved");
         copy(&sandbox.bare(), &saved);

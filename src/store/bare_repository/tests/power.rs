@@ -83,10 +83,16 @@ fn a_push_survives_the_loss_of_power_at_each_operation() {
         Ok(count) => count.parse().expect("RECEIVE_PACK_CRASHES is a number"),
         Err(_) => 160,
     };
-    let world = World::new();
+    let kept = in_each_shape(&World::new(), most, |_| true);
+    let unpacked = in_each_shape(&World::unpacking(), most, |shape| shape != "deletions");
+    assert!(kept > 500 && unpacked > 500, "{kept}, {unpacked}");
+}
+
+/// Gives how many states git looked at.
+fn in_each_shape(world: &World, most: usize, is_wanted: fn(&str) -> bool) -> usize {
     let next = world.next();
     let (mut states, mut looked_at) = (0, 0);
-    for (shape, pushes) in world.shapes() {
+    for (shape, pushes) in world.shapes().into_iter().filter(|(shape, _)| is_wanted(shape)) {
         let bare = world.restore();
         let mut disk = Disk::read(&bare);
         let mut steps = Vec::new();
@@ -135,7 +141,7 @@ fn a_push_survives_the_loss_of_power_at_each_operation() {
         }
     }
     println!("{states} states, {looked_at} of them looked at");
-    assert!(looked_at > 500, "{looked_at}");
+    looked_at
 }
 
 /// Picks out operations.
@@ -144,15 +150,42 @@ type Which = fn(&Recorded) -> bool;
 /// Whether the test above can fail: without any one of these syncs it finds a loss.
 #[test]
 fn the_loss_of_each_sync_is_found() {
-    let world = World::new();
-    let syncs: [(&str, Which); 6] = [
-        ("the pack", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.pack"))),
-        ("its index", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.idx"))),
-        ("the directory of packs", |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("objects/pack"))),
-        ("the directory of refs", |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("refs/heads"))),
-        ("the new values", |step| matches!(step, Recorded::Sync(path) if path.extension() == Some("lock".as_ref()))),
-        ("packed-refs", |step| matches!(step, Recorded::Sync(path) if path.ends_with("packed-refs.new"))),
-    ];
+    check_syncs(
+        &World::new(),
+        &[
+            ("the pack", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.pack"))),
+            ("its index", |step| matches!(step, Recorded::Sync(path) if path.ends_with("incoming.idx"))),
+            (
+                "the directory of packs",
+                |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("objects/pack")),
+            ),
+            ("the directory of refs", |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("refs/heads"))),
+            (
+                "the new values",
+                |step| matches!(step, Recorded::Sync(path) if path.extension() == Some("lock".as_ref())),
+            ),
+            ("packed-refs", |step| matches!(step, Recorded::Sync(path) if path.ends_with("packed-refs.new"))),
+        ],
+    );
+    check_syncs(
+        &World::unpacking(),
+        &[
+            ("the objects", |step| matches!(step, Recorded::Sync(path) if is_quarantined(path))),
+            ("their directories", |step| matches!(step, Recorded::SyncDir(path) if parent(path).ends_with("objects"))),
+            ("the directory of these", |step| matches!(step, Recorded::SyncDir(path) if path.ends_with("objects"))),
+        ],
+    );
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap()
+}
+
+fn is_quarantined(path: &Path) -> bool {
+    parent(path).file_name().unwrap().to_str().unwrap().starts_with("tmp_objdir-incoming-")
+}
+
+fn check_syncs(world: &World, syncs: &[(&str, Which)]) {
     let place = world.sandbox.dir.path().join("crashed.git");
     let (_, pushes) = world.shapes().swap_remove(1);
     let push = &pushes[0];

@@ -1,0 +1,88 @@
+use std::collections::HashSet;
+use std::io;
+
+use super::connectivity::Links;
+use super::fs::{File, Fs};
+use super::incoming::Brought;
+use super::loose_objects::LooseObjects;
+use super::migrate::Migrated;
+use super::repository::Repository;
+use super::writer::QuarantineDirectory;
+use crate::proto::{ObjectId, ObjectKind};
+use crate::store::index::Index;
+
+/// The objects of a push, resolved, in quarantine, where nobody but us sees them.
+pub(super) struct Sealed {
+    pub(super) index: Index,
+    pub(super) links: Links,
+    pub(super) stored: Stored,
+    pub(super) directory: QuarantineDirectory,
+}
+
+/// How the objects will be kept.
+pub(super) enum Stored {
+    /// As a pack, with its indexes.
+    Pack(SealedPack),
+    /// Each in a file of its own, for there are few.
+    Loose(LooseObjects),
+}
+
+/// A pack in quarantine.
+pub(super) struct SealedPack {
+    pub(super) file: File,
+    /// The bases that a thin pack was completed with.
+    pub(super) completed_with: HashSet<ObjectId>,
+    pub(super) checksum: ObjectId,
+    /// The name that the pack will have, without an ending.
+    pub(super) name: String,
+}
+
+impl Sealed {
+    /// The objects that the push brought, to be read.
+    pub(super) fn brought(&self) -> Brought<'_> {
+        Brought { index: &self.index, stored: &self.stored }
+    }
+
+    /// The ids of the objects that the push brought.
+    pub(super) fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
+        self.index.distinct_objects().filter(|(id, _)| self.stored.brought(id))
+    }
+
+    /// Writes what is missing of the files, and makes all of them durable.
+    pub(super) fn make_durable(&self, fs: &Fs) -> io::Result<()> {
+        let directory = &self.directory.path;
+        match &self.stored {
+            Stored::Pack(SealedPack { file, checksum, .. }) => {
+                let mut idx = fs.create_new(&directory.join("incoming.idx"))?;
+                self.index.write_idx(checksum, &mut idx)?;
+                idx.sync()?;
+                let mut rev = fs.create_new(&directory.join("incoming.rev"))?;
+                self.index.write_rev(checksum, &mut rev)?;
+                rev.sync()?;
+                file.sync()
+            }
+            Stored::Loose(loose) => loose.write(fs, directory),
+        }
+    }
+
+    /// Puts the objects where everybody sees them, durably. What is given back keeps a pack until it is dropped.
+    pub(super) fn migrate(&self, repository: &Repository) -> io::Result<Option<Migrated>> {
+        match &self.stored {
+            Stored::Pack(pack) => Migrated::new(repository, &self.directory.path, &pack.name).map(Some),
+            Stored::Loose(loose) => {
+                loose.migrate(repository.fs(), &self.directory.path, &repository.objects_dir())?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Stored {
+    /// Whether an object of the index came with the push: others a thin pack was completed with.
+    pub(super) fn brought(&self, id: &ObjectId) -> bool {
+        match self {
+            Self::Pack(pack) => !pack.completed_with.contains(id),
+            Self::Loose(_) => true,
+        }
+    }
+}
