@@ -77,12 +77,12 @@ impl Landing {
 
     /// Indexes the pack and makes its objects durable; `None` if there are none, as for a new ref to a known commit.
     /// Blocks.
-    pub(super) fn seal(&self, mut writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
+    pub(super) fn seal(&self, writer: PackWriter, checksum: &ObjectId) -> Result<Option<Sealed>, Error> {
         if writer.indexer.len() == 0 {
             return Ok(None);
         }
-        writer.finish(checksum.as_bytes())?;
         let PackWriter { mut pack, indexer, links, examination, unpack, directory, .. } = writer;
+        pack.finish(checksum.as_bytes()).map_err(cannot_write)?;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
         let others = (&examination, &unpack);
@@ -98,10 +98,11 @@ impl Landing {
         let stored = match unpack.take(index.len()) {
             Some(objects) => Stored::Loose(objects),
             None => {
+                let mut file = pack.into_file().map_err(cannot_write)?;
                 let completed_with = index.external_bases().iter().copied().collect();
-                let checksum = complete_thin(&mut index, &mut pack, odb)?.unwrap_or(*checksum);
+                let checksum = complete_thin(&mut index, &mut file, odb)?.unwrap_or(*checksum);
                 let name = pack_name(&checksum).map_err(cannot_write)?;
-                Stored::Pack(SealedPack { file: pack, completed_with, checksum, name })
+                Stored::Pack(SealedPack { file, completed_with, checksum, name })
             }
         };
         let sealed = Sealed { index, links, stored, directory };

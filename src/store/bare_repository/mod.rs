@@ -4,6 +4,7 @@ mod alternates;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
+mod incoming_pack;
 mod known;
 mod landing;
 mod loose_objects;

@@ -37,9 +37,11 @@ pub struct BareQuarantine {
 enum Stage {
     /// The push has no pack.
     Empty,
+    /// Nothing is on the disk yet.
+    New,
     Idle(Box<PackWriter>),
     /// On a blocking thread, with a batch.
-    Busy(JoinHandle<(Box<PackWriter>, Result<(), Error>)>),
+    Busy(JoinHandle<Result<Box<PackWriter>, Error>>),
     /// With the pack, if there is one and something is in it.
     Sealed(Option<Arc<Sealed>>),
     /// Something went wrong, or was broken off.
@@ -55,42 +57,51 @@ impl BareQuarantine {
         Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage: Stage::Empty }
     }
 
-    /// Makes the quarantine directory. Blocks.
-    pub(super) fn new(store: BareRepository, progress: Progress) -> Result<Self, Error> {
-        let writer = PackWriter::create(&store, &progress)?;
-        let mut quarantine = Self::without_pack(store, progress);
-        quarantine.stage = Stage::Idle(Box::new(writer));
-        Ok(quarantine)
+    /// For a push with a pack. The quarantine directory is made with the first batch.
+    pub(super) fn new(store: BareRepository, progress: Progress) -> Self {
+        Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage: Stage::New }
     }
 
     /// Waits for the writer to come back.
     async fn idle(&mut self) -> Result<(), Error> {
         let Stage::Busy(task) = &mut self.stage else { return Ok(()) };
-        let (writer, result) = task.await.map_err(|error| {
-            Error::new(ErrorKind::Store, "the thread that writes the pack did not end").with_source(error)
-        })?;
-        self.stage = Stage::Idle(writer);
-        result
+        let result = task.await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Store, "the thread that writes the pack did not end").with_source(error))
+        });
+        self.stage = Stage::Lost;
+        self.stage = Stage::Idle(result?);
+        Ok(())
+    }
+
+    /// Takes the writer away. On a blocking thread what is given back gives it, and makes it if this is the first batch.
+    fn take_writer(&mut self) -> Result<impl FnOnce() -> Result<Box<PackWriter>, Error> + Send + use<>, Error> {
+        let writer = match mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::New => None,
+            Stage::Idle(writer) => Some(writer),
+            other => {
+                self.stage = other;
+                return Err(out_of_order());
+            }
+        };
+        let (store, progress) = (self.store.clone(), self.progress.clone());
+        Ok(move || match writer {
+            Some(writer) => Ok(writer),
+            None => PackWriter::create(&store, &progress).map(Box::new),
+        })
     }
 
     /// Sends the batch to a blocking thread, once the one before is done.
     async fn send_batch(&mut self) -> Result<(), Error> {
         self.idle().await?;
-        match mem::replace(&mut self.stage, Stage::Lost) {
-            Stage::Idle(mut writer) => {
-                let batch = mem::take(&mut self.batch);
-                self.batch_bytes = 0;
-                self.stage = Stage::Busy(spawn_blocking(move || {
-                    let result = writer.write(batch);
-                    (writer, result)
-                }));
-                Ok(())
-            }
-            other => {
-                self.stage = other;
-                Err(out_of_order())
-            }
-        }
+        let writer = self.take_writer()?;
+        let batch = mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        self.stage = Stage::Busy(spawn_blocking(move || {
+            let mut writer = writer()?;
+            writer.write(batch)?;
+            Ok(writer)
+        }));
+        Ok(())
     }
 
     /// Does a part of the landing on a blocking thread; it is told to stop if nobody waits for it any more.
@@ -140,16 +151,13 @@ impl Quarantine for BareQuarantine {
 
     async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
         self.idle().await?;
-        let writer = match mem::replace(&mut self.stage, Stage::Lost) {
-            Stage::Empty => None,
-            Stage::Idle(writer) => Some(writer),
-            Stage::Busy(_) | Stage::Sealed(_) | Stage::Lost => return Err(out_of_order()),
-        };
+        let writer = if let Stage::Empty = self.stage { None } else { Some(self.take_writer()?) };
         let (batch, complete, mut judged) = (mem::take(&mut self.batch), *complete, request.clone());
         let (sealed, judged) = self
             .land(move |landing| {
                 let sealed = match (writer, complete.checksum()) {
-                    (Some(mut writer), Some(checksum)) => {
+                    (Some(writer), Some(checksum)) => {
+                        let mut writer = writer()?;
                         writer.write(batch)?;
                         landing.seal(*writer, checksum)?
                     }

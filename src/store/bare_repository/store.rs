@@ -1,7 +1,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use bytes::Bytes;
@@ -50,6 +50,10 @@ pub struct BareRepository {
     pub(super) hidden: Arc<HiddenRefs>,
 }
 
+/// To find out means to read several files; a server opens a repository for each push.
+static PROCESSORS: LazyLock<NonZeroUsize> =
+    LazyLock::new(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) threads: NonZeroUsize,
@@ -89,7 +93,7 @@ impl BareRepository {
         sweep::sweep(&repository);
         let odb = repository.odb(u64::MAX)?;
         let settings = Settings {
-            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            threads: *PROCESSORS,
             detect_collisions: true,
             deny_delete_current: repository.rules().deny_delete_current,
             unpack_limit: repository.rules().unpack_limit.unwrap_or(unpack::DEFAULT_LIMIT),
@@ -208,8 +212,7 @@ impl Store for BareRepository {
         if !request.has_pack() {
             return Ok(BareQuarantine::without_pack(self.clone(), progress));
         }
-        let store = self.clone();
-        blocking(move || BareQuarantine::new(store, progress)).await
+        Ok(BareQuarantine::new(self.clone(), progress))
     }
 }
 

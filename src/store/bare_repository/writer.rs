@@ -1,8 +1,9 @@
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::connectivity::Links;
 use super::fs::{File, Fs, unique_suffix};
+use super::incoming_pack::IncomingPack;
 use super::store::BareRepository;
 use super::unpack::Unpack;
 use crate::Error;
@@ -13,40 +14,31 @@ use crate::store::index::{IndexOptions, Indexer, Visit as _, Worker as _};
 
 /// The blocking half of a quarantine: the directory, the pack that grows in it, and what is known of its entries.
 pub(super) struct PackWriter {
-    pub(super) pack: File,
+    pub(super) pack: IncomingPack,
     pub(super) indexer: Indexer,
     pub(super) links: Links,
     pub(super) examination: Examination,
     pub(super) unpack: Unpack,
-    /// Small entries on their way to the file.
-    buffer: Vec<u8>,
     /// The last field, so that the files in it are closed when it is removed.
     pub(super) directory: QuarantineDirectory,
 }
 
-/// How many bytes are written at once.
-const BUFFER: usize = 256 << 10;
-
 impl PackWriter {
-    /// Makes the quarantine directory, and the pack in it.
+    /// Makes the quarantine directory.
     pub(super) fn create(store: &BareRepository, progress: &Progress) -> Result<Self, Error> {
         let repository = &store.repository;
-        let objects = repository.objects_dir();
-        let create = || -> io::Result<_> {
-            let directory = QuarantineDirectory::create(repository.fs(), &objects)?;
-            let pack = repository.fs().create_new(&directory.path.join("incoming.pack"))?;
-            Ok((directory, pack))
-        };
-        let (directory, pack) = create().map_err(cannot_write)?;
+        let fs = repository.fs();
+        let directory = QuarantineDirectory::create(fs, &repository.objects_dir()).map_err(cannot_write)?;
+        let pack = IncomingPack::new(fs, directory.path.join("incoming.pack"));
         let mut options = IndexOptions::new(repository.object_format());
         options.detect_collisions = store.settings.detect_collisions;
         options.limits = store.settings.limits;
         options.spool = Some(directory.path.clone());
-        let links = Links::new(repository.object_format(), repository.fs(), directory.path.join("links"));
+        let links = Links::new(repository.object_format(), fs, directory.path.join("links"));
         let examination = Examination::new(store.examine.clone(), progress.clone());
         let unpack = Unpack::new(store.settings.unpack_limit);
         let indexer = Indexer::new(options);
-        Ok(Self { pack, indexer, links, examination, unpack, buffer: Vec::new(), directory })
+        Ok(Self { pack, indexer, links, examination, unpack, directory })
     }
 
     /// Hashes and writes some frames.
@@ -58,11 +50,11 @@ impl PackWriter {
             match frame {
                 PackFrame::Header(header) => {
                     self.unpack.expect(header.objects);
-                    append(&mut self.pack, &mut self.buffer, &header.wire())?;
+                    self.pack.append(&header.wire()).map_err(cannot_write)?;
                 }
                 PackFrame::Object(object) => {
                     self.indexer.write(&object, &mut worker)?;
-                    append(&mut self.pack, &mut self.buffer, object.wire())?;
+                    self.pack.append(object.wire()).map_err(cannot_write)?;
                 }
                 PackFrame::Data(_) => {
                     let text = "this store takes packs as objects, not opaque";
@@ -73,26 +65,6 @@ impl PackWriter {
         }
         worker.finish()
     }
-
-    /// Writes the trailer, and whatever waits to be written.
-    pub(super) fn finish(&mut self, trailer: &[u8]) -> Result<(), Error> {
-        append(&mut self.pack, &mut self.buffer, trailer)?;
-        self.pack.write_all(&self.buffer).map_err(cannot_write)?;
-        self.buffer = Vec::new();
-        Ok(())
-    }
-}
-
-fn append(pack: &mut File, buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
-    if buffer.len().saturating_add(bytes.len()) > BUFFER {
-        pack.write_all(buffer).map_err(cannot_write)?;
-        buffer.clear();
-    }
-    if bytes.len() >= BUFFER {
-        return pack.write_all(bytes).map_err(cannot_write);
-    }
-    buffer.extend_from_slice(bytes);
-    Ok(())
 }
 
 pub(super) fn cannot_write(error: io::Error) -> Error {

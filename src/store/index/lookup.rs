@@ -28,6 +28,14 @@ impl Index {
     /// Ids are hashes, so that a bucket for each first two bytes leaves little to be sorted.
     pub(super) fn sort(&mut self) {
         let table = &self.table;
+        if table.len() < FEW {
+            self.order = (0..table.len()).collect();
+            self.order.sort_unstable_by(|&a, &b| table.id_bytes(a).cmp(table.id_bytes(b)).then(a.cmp(&b)));
+            let first = |entry: &u32| table.id_bytes(*entry).first().copied().unwrap_or_default();
+            let up_to = |byte: u8| self.order.partition_point(|entry| first(entry) <= byte);
+            self.fanout = (0..=u8::MAX).map(|byte| u32::try_from(up_to(byte)).unwrap_or(u32::MAX)).collect();
+            return;
+        }
         // `places[b]` is where the next id of bucket `b` goes; once all have gone there, it is where the bucket ends.
         let mut places = vec![0_u32; 0x1_0000];
         for entry in 0..table.len() {
@@ -119,6 +127,9 @@ impl Index {
         candidates.get(place).copied().filter(|&entry| self.table.id_bytes(entry) == wanted)
     }
 }
+
+/// Fewer entries than this are sorted sooner than the buckets are laid out.
+const FEW: u32 = 1 << 12;
 
 /// The first two bytes of an id.
 fn bucket(id: &[u8]) -> usize {

@@ -47,8 +47,7 @@ impl Visit for Links {
 
     fn worker(&self) -> Collector<'_> {
         let latest = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let nothing = || vec![(ObjectId::zero(self.format), ObjectKind::Blob); REMEMBERED];
-        Collector { links: self, latest: latest.unwrap_or_else(nothing), batch: Vec::new() }
+        Collector { links: self, latest: latest.unwrap_or_default(), batch: Vec::new() }
     }
 }
 
@@ -56,7 +55,8 @@ impl Visit for Links {
 #[derive(Debug)]
 pub(crate) struct Collector<'a> {
     links: &'a Links,
-    // Most entries of a tree are those of the tree before it: where an id may stand is given by its last bytes.
+    // Most entries of a tree are those of the tree before it: where an id may stand is given by its last bytes. There is
+    // none of it as long as the push is so small that it does not pay.
     latest: Vec<Link>,
     batch: Vec<Link>,
 }
@@ -67,19 +67,27 @@ impl Worker for Collector<'_> {
         let read = links::for_each(kind, data, links.format, |kind, raw| {
             let place = raw.last_chunk::<4>().map_or(0, |last| u32::from_le_bytes(*last));
             let place = usize::try_from(place).unwrap_or(0) & (REMEMBERED - 1);
-            let Some(slot) = latest.get_mut(place) else { return };
-            if slot.0.as_bytes() == raw && slot.1 == kind {
+            let slot = latest.get_mut(place);
+            if slot.as_ref().is_some_and(|slot| slot.0.as_bytes() == raw && slot.1 == kind) {
                 return;
             }
             if let Some(id) = ObjectId::from_bytes(raw) {
-                *slot = (id, kind);
-                batch.push(*slot);
+                batch.push((id, kind));
+                if let Some(slot) = slot {
+                    *slot = (id, kind);
+                }
             }
         });
         if let Err(malformed) = read {
             links.malformed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((*id, malformed));
         }
-        if batch.len() >= BATCH { links.spill.append(batch) } else { Ok(()) }
+        if batch.len() < BATCH {
+            return Ok(());
+        }
+        if latest.is_empty() {
+            latest.resize(REMEMBERED, (ObjectId::zero(links.format), ObjectKind::Blob));
+        }
+        links.spill.append(batch)
     }
 
     fn finish(mut self) -> Result<(), Error> {
