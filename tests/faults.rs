@@ -184,7 +184,9 @@ fn a_killed_ssh_leaves_nothing() {
 #[test]
 fn a_forge_that_is_told_to_stop_finishes_what_runs() {
     let (mut forge, source, target, _) = forge(&[]);
-    let request = Request::new().create("refs/heads/last", source.rev("main")).pack(PackBuilder::default().finish());
+    let mut builder = PackBuilder::default();
+    builder.blob(&Rng::new(1).bytes(1 << 20));
+    let request = Request::new().create("refs/heads/last", source.rev("main")).pack(builder.finish());
     let bytes = request.bytes();
     let mut line = begin(&forge, "git", &bytes[..bytes.len() - 5]);
     eventually("the push has begun", || !target.leftovers().is_empty());

@@ -105,7 +105,7 @@ impl Index {
         self.table.kind(self.entry_of(id)?)?.object()
     }
 
-    /// The first id that the pack holds more than once, if there is one.
+    /// An id that the pack holds more than once, if there is one, or would when it is completed.
     #[cfg(any(feature = "bare-repository", feature = "_fuzzing", test))]
     pub(crate) fn duplicate(&self) -> Option<ObjectId> {
         let mut last = super::table::NONE;
@@ -113,7 +113,8 @@ impl Index {
             let before = std::mem::replace(&mut last, entry);
             before != super::table::NONE && self.table.id_bytes(before) == self.table.id_bytes(entry)
         });
-        twice.map(|&entry| self.table.id(entry))
+        let twice = twice.map(|&entry| self.table.id(entry));
+        twice.or_else(|| self.external.iter().find(|id| self.entry_of(id).is_some()).copied())
     }
 
     /// The first entry with this id.
