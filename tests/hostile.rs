@@ -273,7 +273,14 @@ async fn duplicates() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_bytes_under_an_id_that_the_repository_has() {
-    for (what, other) in [("same length", &b"a text that the server HAD\n"[..]), ("another length", b"other")] {
+    let same_length = &b"a text that the server HAD\n"[..];
+    // Among many objects they are looked for in another way than among few.
+    for (what, other, beside) in [
+        ("same length", same_length, 0),
+        ("another length", b"other", 0),
+        ("same length, a pack", same_length, 20),
+        ("same length, a large pack", same_length, 5000),
+    ] {
         let mut world = World::new();
         let known = blob_id(KNOWN).to_string();
         // Nobody can make a collision; but the repository can hold what does not belong under an id.
@@ -291,6 +298,9 @@ async fn other_bytes_under_an_id_that_the_repository_has() {
         builder.object(ObjectKind::Commit, &commit);
         builder.object(ObjectKind::Tree, &tree);
         builder.blob(KNOWN);
+        for number in 0_u32..beside {
+            builder.blob(&number.to_be_bytes());
+        }
         let request = Request::new().create("refs/heads/new", tip).pack(builder.finish());
         let reply = world.push(request.bytes()).await;
         assert_eq!(reply.unpack, format!("SHA1 COLLISION FOUND WITH {known}"), "{what}: {reply:?}");

@@ -5,6 +5,7 @@ pub(crate) mod connectivity;
 mod fs;
 mod incoming;
 mod incoming_pack;
+mod inventory;
 mod known;
 mod landing;
 mod loose_objects;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use gix_object::Find as _;
 use gix_odb::Header as _;
 
+use super::inventory::Inventory;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 use crate::store::complete::Objects;
 use crate::store::index::Bases;
@@ -91,6 +92,11 @@ impl Odb {
         self.with(id, |handle, raw| Ok(handle.exists_without_refresh(raw)))
     }
 
+    /// Which objects are there at this moment.
+    pub(super) fn inventory(&self) -> Inventory {
+        Inventory::open(&self.path, hash(self.format))
+    }
+
     /// What the object is, how long it is, and of how many deltas it is made; `None` if it is not there.
     pub(super) fn header(&self, id: &ObjectId) -> Result<Option<(ObjectKind, u64, u32)>, Error> {
         self.with(id, |handle, raw| {
@@ -151,15 +157,18 @@ impl Odb {
 }
 
 fn open_store(path: &std::path::Path, format: ObjectFormat) -> Result<Arc<gix_odb::Store>, Error> {
-    let hash = match format {
+    // Replacements (refs/replace) are for people who look at history; what a push needs are the objects themselves.
+    let store = gix_odb::Store::at_opts(path.to_path_buf(), hash(format), &mut std::iter::empty(), Default::default())
+        .map_err(|error| Error::store("the object directory cannot be opened", error))?;
+    Ok(Arc::new(store))
+}
+
+fn hash(format: ObjectFormat) -> gix_hash::Kind {
+    match format {
         ObjectFormat::Sha1 => gix_hash::Kind::Sha1,
         #[cfg(feature = "sha256")]
         ObjectFormat::Sha256 => gix_hash::Kind::Sha256,
-    };
-    // Replacements (refs/replace) are for people who look at history; what a push needs are the objects themselves.
-    let store = gix_odb::Store::at_opts(path.to_path_buf(), hash, &mut std::iter::empty(), Default::default())
-        .map_err(|error| Error::store("the object directory cannot be opened", error))?;
-    Ok(Arc::new(store))
+    }
 }
 
 fn kind(kind: gix_object::Kind) -> ObjectKind {

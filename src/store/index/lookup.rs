@@ -11,6 +11,8 @@ pub(crate) struct Index {
     pub(super) order: Vec<u32>,
     /// Up to where in `order` the ids go that begin with each byte.
     pub(super) fanout: Vec<u32>,
+    /// The same for the first two bytes; of a small pack there is none.
+    buckets: Vec<u32>,
     pub(super) external: Vec<ObjectId>,
 }
 
@@ -18,7 +20,7 @@ impl Index {
     pub(super) fn new(table: Table, hashing: Hashing, mut external: Vec<ObjectId>) -> Self {
         external.sort_unstable();
         external.dedup();
-        let mut index = Self { table, hashing, order: Vec::new(), fanout: Vec::new(), external };
+        let mut index = Self { table, hashing, order: Vec::new(), fanout: Vec::new(), buckets: Vec::new(), external };
         index.sort();
         index
     }
@@ -65,6 +67,7 @@ impl Index {
             (rest, start) = (after, end);
         }
         self.fanout = places.iter().skip(0xff).step_by(0x100).copied().collect();
+        self.buckets = places;
     }
 
     /// How many entries the pack has.
@@ -120,9 +123,12 @@ impl Index {
     /// The first entry with this id.
     pub(super) fn entry_of(&self, id: &ObjectId) -> Option<u32> {
         let wanted = id.as_bytes();
-        let first = usize::from(*wanted.first()?);
-        let end = *self.fanout.get(first)? as usize;
-        let start = first.checked_sub(1).and_then(|before| self.fanout.get(before)).map_or(0, |&start| start as usize);
+        let (ends, place) = match self.buckets.is_empty() {
+            true => (&self.fanout, usize::from(*wanted.first()?)),
+            false => (&self.buckets, bucket(wanted)),
+        };
+        let end = *ends.get(place)? as usize;
+        let start = place.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |&start| start as usize);
         let candidates = self.order.get(start..end)?;
         let place = candidates.partition_point(|&entry| self.table.id_bytes(entry) < wanted);
         candidates.get(place).copied().filter(|&entry| self.table.id_bytes(entry) == wanted)
