@@ -53,6 +53,13 @@ impl Report {
         report
     }
 
+    /// The head could not be read to its end, for this reason: it answers the request as a whole, and each command that
+    /// was read before. Here git's own receive-pack dies without a word.
+    pub fn head_failed(reason: impl Into<Cow<'static, str>>, commands: &[Command]) -> Self {
+        let reason = reason.into();
+        Self { unpack: Some(reason.clone()), ..Self::refused(reason, commands) }
+    }
+
     /// The pack is not at fault, but every command is refused for this one reason.
     pub fn refused(reason: impl Into<Cow<'static, str>>, commands: &[Command]) -> Self {
         let reason = reason.into();

@@ -260,7 +260,7 @@ impl Serve {
         error: &Error,
     ) -> Result<(), Error> {
         if out.negotiated.report.is_some() {
-            out.say(&Reply::Report(Report::unpack_failed(error.reason(), request.commands()))).await?;
+            out.say(&Reply::Report(Report::head_failed(error.reason(), request.commands()))).await?;
         } else {
             out.say(&Reply::Fatal(Bytes::from(error.reason().into_owned()))).await?;
         }
