@@ -273,9 +273,7 @@ impl Serve {
     async fn linger_after<R: AsyncRead + Unpin>(&self, reclaim: Reclaim<R>) -> u64 {
         // A service that keeps the body somewhere else keeps the connection, too; it is not waited for without end.
         match timeout(self.linger.idle, reclaim).await {
-            Ok(Some(framed)) if self.linger.after_complete || !framed.decoder().is_done() => {
-                self.linger.discard(framed.into_inner()).await
-            }
+            Ok(Some(framed)) => self.linger.discard_rest(framed).await,
             _ => 0,
         }
     }
