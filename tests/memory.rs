@@ -118,7 +118,7 @@ const EACH: u64 = 24 * MIB;
 const PER_CLIENT: u64 = 4 * MIB;
 
 /// What russh keeps beside that for a channel that nobody reads: a hundred messages of 32 KiB.
-const RUSSH: u64 = 100 * 32 << 10;
+const RUSSH: u64 = 100 * (32 << 10);
 
 #[test]
 fn memory_of_a_connection_is_bounded_while_a_client_sends_faster_than_the_store_takes() {
