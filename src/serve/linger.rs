@@ -26,10 +26,10 @@ pub struct Linger {
     /// reset a TCP connection. A channel of SSH loses nothing when it closes: there, false spares a client that keeps its
     /// side open the wait.
     ///
-    /// What is left of a push that was refused early is read in any case: git does not look for the reason of each ref
-    /// once it cannot write its pack. To find the end of it, it is inflated. That of an [opaque](crate::proto::Payload)
-    /// pack is not looked for, and that of a malformed one is not there to be found: their clients are read from until
-    /// they close.
+    /// What is left of a push that was refused early is read in any case: git copes with a channel that closes while it
+    /// still sends, but a client that reads nothing until it has sent all would never read why. To find the end of it,
+    /// it is inflated. That of an [opaque](crate::proto::Payload) pack is not looked for, and that of a malformed one is
+    /// not there to be found: their clients are read from until they close.
     pub after_complete: bool,
 }
 
