@@ -22,7 +22,7 @@ use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, Reply
 use receive_pack::{BoxError, Error};
 use support::format::{format, made_up};
 use support::pack::{self, PackBuilder, blob_id};
-use support::request::{Advertised, Reply, Request};
+use support::request::{Advertised, FLUSH, Reply, Request, pkt};
 use support::server::in_time;
 use tokio::sync::mpsc;
 use tower::util::BoxService;
@@ -247,6 +247,19 @@ async fn full_duplex_speaks_before_the_request_has_ended() {
     drop(sender);
     let Ok(rest) = in_time(body.collect()).await;
     Reply::side_band(&rest.to_bytes()).assert_ok();
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_head_is_the_reason_of_each_ref_before_it() {
+    let mut request = Request::new().create("refs/heads/main", made_up('1')).head();
+    request.truncate(request.len() - FLUSH.len());
+    request.extend_from_slice(&pkt("nonsense"));
+    let (status, _, body) = call(service!(MemoryStore::new(format())), post(request)).await;
+    assert_eq!(status, StatusCode::OK);
+    let reply = Reply::side_band(&body);
+    let reason = reply.unpack;
+    assert!(reason.starts_with("protocol error: expected old/new/ref, got 'nonsense'"), "{reason}");
+    assert_eq!(reply.refs, [("refs/heads/main".to_owned(), Err(reason))]);
 }
 
 #[tokio::test]

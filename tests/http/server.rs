@@ -14,7 +14,6 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use super::support::format::zero;
 use super::support::git::Repo;
-use super::support::request::pkt;
 use super::support::server::try_push;
 use super::*;
 
