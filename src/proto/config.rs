@@ -8,12 +8,12 @@ pub enum Payload {
     /// from its structure.
     #[default]
     Objects,
-    /// Nothing is inflated: the pack comes as [`Bytes`], without a copy. Where it ends can only be told by its
+    /// Nothing is inflated: the pack comes as [`Bytes`](bytes::Bytes), without a copy. Where it ends can only be told by its
     /// checksum, which is what [`Checksummed`](crate::checksum::Checksummed) does, or by the end of the stream.
     Opaque,
 }
 
-/// What a [`Receive`] needs to know before the first byte.
+/// What a [`Receive`](crate::proto::Receive) needs to know before the first byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
