@@ -97,10 +97,10 @@ fn any_name_of_a_repository_is_pushed_to_and_fetched_from() {
 #[track_caller]
 fn stalled(forge: &Forge, transport: &str, name: &str) -> Line {
     let mut builder = PackBuilder::default();
-    builder.blob(&Rng::new(1).bytes(300_000));
+    builder.blob(&Rng::new(1).bytes(3 << 20));
     let request = Request::new().create("refs/heads/never", made_up('1')).pack(builder.finish());
     let mut line = Line::open(forge, transport, name);
-    line.send(&request.bytes()[..200_000]);
+    line.send(&request.bytes()[..2 << 20]);
     eventually("the push has begun", || forge.path(name).is_dir() && !forge.repository(name).leftovers().is_empty());
     line
 }

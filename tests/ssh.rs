@@ -142,9 +142,11 @@ async fn a_client_that_wants_nothing_is_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_may_take_longer_than_the_login() {
-    let (forge, source, request) = forge(&["--login-timeout", "1"]);
+    let (forge, source, _) = forge(&["--login-timeout", "1"]);
     let mut line = Line::open(&forge, "ssh", "demo.git");
-    let bytes = request.bytes();
+    let mut builder = PackBuilder::default();
+    builder.blob(&Rng::new(1).bytes(1 << 20));
+    let bytes = Request::new().create("refs/heads/again", source.rev("main")).pack(builder.finish()).bytes();
     line.send(&bytes[..bytes.len() - 1]);
     let target = forge.repository("demo.git");
     eventually("the push has begun", || !target.leftovers().is_empty());
