@@ -162,3 +162,13 @@ impl From<io::Error> for Error {
         Self::new(ErrorKind::Transport, "the connection failed").with_source(source)
     }
 }
+
+/// The error of any layer: one of ours that was boxed on its way is what it was, any other is the server's own trouble.
+impl From<BoxError> for Error {
+    fn from(error: BoxError) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => Self::store("the push failed", error),
+        }
+    }
+}

@@ -73,14 +73,34 @@ fn what_was_pushed_is_cloned_and_fetched_back() {
     }
 }
 
+#[test]
+fn any_name_of_a_repository_is_pushed_to_and_fetched_from() {
+    let (forge, source) = (Forge::start(&[]), Repo::bare());
+    source.commit("main", &[("a", b"a\n")]);
+    for transport in TRANSPORTS {
+        let url = forge.url(transport, &format!("{transport}/it%27s%20a%20d%C3%A9mo,%20100%25%20%2b%20x.git"));
+        git(&forge, &source, &["push", "-q", &url, "main"]);
+        let target = forge.repository(&format!("{transport}/it's a d\u{e9}mo, 100% + x.git"));
+        assert_same_repository(&source, &target);
+        let clone = Repo::bare();
+        git(&forge, &clone, &["fetch", "-q", &url, "refs/*:refs/*"]);
+        assert_same_repository(&source, &clone);
+    }
+    // A name that leads elsewhere is none.
+    for name in ["%2e%2e/key", "http%2f..%2f..%2fkey", "%00", "%ff"] {
+        let said = try_git(&forge, &source, &["ls-remote", &forge.url("http", name)]);
+        assert!(!said.status.success() && said.stderr.contains("not found"), "{name}: {}", said.stderr);
+    }
+}
+
 /// A push that has begun to write, and that does not end.
 #[track_caller]
 fn stalled(forge: &Forge, transport: &str, name: &str) -> Line {
     let mut builder = PackBuilder::default();
-    builder.blob(&Rng::new(1).bytes(300_000));
+    builder.blob(&Rng::new(1).bytes(3 << 20));
     let request = Request::new().create("refs/heads/never", made_up('1')).pack(builder.finish());
     let mut line = Line::open(forge, transport, name);
-    line.send(&request.bytes()[..200_000]);
+    line.send(&request.bytes()[..2 << 20]);
     eventually("the push has begun", || forge.path(name).is_dir() && !forge.repository(name).leftovers().is_empty());
     line
 }

@@ -7,8 +7,9 @@ mod support;
 use std::net::SocketAddr;
 
 use receive_pack::checksum::ChecksumLayer;
+use receive_pack::codec::ReceivePackCodec;
 use receive_pack::limit::LimitLayer;
-use receive_pack::proto::Report;
+use receive_pack::proto::{Limits, Report};
 use receive_pack::push::{Pack, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{self, Serve};
@@ -27,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceBuilder};
 
 /// Serves git:// on a free port for as long as the runtime lives: each connection gets a service of its own.
-async fn listen<S>(store: MemoryStore, service: impl Fn(MemoryStore) -> S + Send + 'static) -> SocketAddr
+async fn listen<S>(serve: Serve, store: MemoryStore, service: impl Fn(MemoryStore) -> S + Send + 'static) -> SocketAddr
 where
     S: Service<Push<Pack<OwnedReadHalf>>, Response = Report> + Send + 'static,
     S::Error: Into<BoxError>,
@@ -38,11 +39,11 @@ where
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
-            let (store, service) = (store.clone(), service(store.clone()));
+            let (serve, store, service) = (serve.clone(), store.clone(), service(store.clone()));
             tokio::spawn(async move {
                 let (mut read, write) = stream.into_split();
                 DaemonRequest::read(&mut read).await?;
-                Serve::new().serve(read, write, store.advertise().await?, service).await
+                serve.serve(read, write, store.advertise().await?, service).await
             });
         }
     });
@@ -67,7 +68,7 @@ fn source_of(mib: usize) -> std::sync::Arc<Repo> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_refused_early_is_told_why_each_time() {
     let (source, store) = (source_of(8), MemoryStore::new(format()));
-    let address = listen(store.clone(), |store| {
+    let address = listen(Serve::new(), store.clone(), |store| {
         let layers = ServiceBuilder::new().layer(LimitLayer::new().pack_bytes(1 << 20)).layer(ChecksumLayer::new());
         layers.service(ReceivePack::new(store))
     });
@@ -86,7 +87,7 @@ async fn a_push_that_is_refused_early_is_told_why_each_time() {
 /// connection, and take the report with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_only_when_all_is_sent_still_gets_its_report() {
-    let address = listen(MemoryStore::new(format()), |store| {
+    let address = listen(Serve::new(), MemoryStore::new(format()), |store| {
         let layers = ServiceBuilder::new().layer(LimitLayer::new().objects(1)).layer(ChecksumLayer::new());
         layers.service(ReceivePack::new(store))
     });
@@ -112,7 +113,7 @@ async fn a_client_that_reads_only_when_all_is_sent_still_gets_its_report() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_refuses_one_ref_and_lets_the_other_through() {
     let (source, store) = (source_of(1), MemoryStore::new(format()));
-    let address = listen(store.clone(), |store| {
+    let address = listen(Serve::new(), store.clone(), |store| {
         let policy = |mut push: Push<Pack<OwnedReadHalf>>| {
             let is_main = |name: &[u8]| name == b"refs/heads/main";
             push.request_mut().refuse_where(|command| is_main(&command.name).then_some("main is frozen"));
@@ -131,7 +132,7 @@ async fn a_policy_refuses_one_ref_and_lets_the_other_through() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_atomic_push_with_one_refused_ref_lands_not_at_all() {
     let (source, store) = (source_of(1), MemoryStore::new(format()));
-    let address = listen(store.clone(), |store| {
+    let address = listen(Serve::new(), store.clone(), |store| {
         let policy = |mut push: Push<Pack<OwnedReadHalf>>| {
             push.request_mut().refuse(0, "main is frozen");
             push
@@ -148,7 +149,7 @@ async fn an_atomic_push_with_one_refused_ref_lands_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_servers_own_trouble_is_told_without_its_details() {
     let source = source_of(8);
-    let address = listen(MemoryStore::new(format()), |_| {
+    let address = listen(Serve::new(), MemoryStore::new(format()), |_| {
         tower::service_fn(|push: Push<Pack<OwnedReadHalf>>| async move {
             drop(push);
             Err::<Report, _>(Error::store("the disk of rack 7 is full", "ENOSPC"))
@@ -158,6 +159,29 @@ async fn the_servers_own_trouble_is_told_without_its_details() {
     assert!(said.stderr.contains("remote unpack failed: internal error"), "git said: {}", said.stderr);
     assert!(said.stderr.contains("[remote rejected] main -> main"), "git said: {}", said.stderr);
     assert!(!said.stderr.contains("rack 7"), "git said: {}", said.stderr);
+}
+
+/// What is wrong with a head is the reason of each ref that was read before it went wrong, in the middle of a large
+/// upload as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_beyond_a_limit_is_refused_ref_by_ref() {
+    let (source, store) = (source_of(52), MemoryStore::new(format()));
+    source.git(["branch", "third", "main"]);
+    let mut limits = Limits::default();
+    limits.commands = 2;
+    let serve = Serve::new().codec(ReceivePackCodec::builder().limits(limits));
+    let address = listen(serve, store.clone(), |store| {
+        ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store))
+    });
+    let said = push(&source, address.await, &["main", "other", "third"]).await;
+    assert!(said.stderr.contains("error: remote unpack failed: more than 2 commands (at byte "), "{}", said.stderr);
+    for refused in ["main -> main", "other -> other"] {
+        let refused = format!("! [remote rejected] {refused} (more than 2 commands (at byte ");
+        let shown = said.stderr.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert_eq!(shown.filter(|line| line.starts_with(&refused)).count(), 1, "{}", said.stderr);
+    }
+    assert!(said.stderr.contains("(remote failed to report status)"), "{}", said.stderr);
+    assert!(store.refs().is_empty() && store.object_ids().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

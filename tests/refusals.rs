@@ -80,11 +80,18 @@ fn a_refusal_before_the_pack_is_shown_over_tcp() {
 }
 
 #[test]
-fn a_refusal_in_the_middle_of_a_large_upload_is_shown_over_a_pipe() {
+fn refusals_of_a_large_upload_are_shown_over_a_pipe() {
     let (source, target) = (large(), Repo::bare());
     let program = format!("--receive-pack={} --max-input-size=1048576", example("receive_pack").display());
-    let said = source.try_push(target.path().to_str().expect("a path of text"), &[&program, "main"]);
+    let path = target.path().to_str().expect("a path of text");
+    let said = source.try_push(path, &[&program, "main"]);
     assert_shown(&said, "! [remote rejected] main -> main (pack exceeds maximum allowed size of 1048576 bytes)");
+    // Before the pack, or it would be the pack that is refused. git's own has the same words.
+    let gits = Repo::bare();
+    let gits = source.try_push(gits.path().to_str().expect("a path of text"), &["main:refs/x"]);
+    for said in [gits, source.try_push(path, &[&program, "main:refs/x"])] {
+        assert_shown(&said, "! [remote rejected] main -> refs/x (funny refname)");
+    }
     assert!(target.refs().is_empty() && target.stored().is_empty());
     target.assert_no_leftovers();
 }

@@ -6,7 +6,7 @@ mod support;
 
 use receive_pack::Error;
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::proto::{HiddenRefs, ObjectId};
+use receive_pack::proto::{HiddenRefs, ObjectId, Rewritten};
 use receive_pack::receive::{PreReceive, ReceivePack, Received};
 use receive_pack::rules::RefRules;
 use receive_pack::store::{BareRepository, MemoryStore, Store};
@@ -31,7 +31,7 @@ impl PreReceive for Review {
         let old = self.old.unwrap_or(ObjectId::zero(push.request().format()));
         for (index, command) in push.request().commands().to_vec().into_iter().enumerate() {
             if command.name.starts_with(b"refs/for/") {
-                push.request_mut().rewrite(index, "refs/changes/1/head", old);
+                push.request_mut().rewrite(index, Rewritten::of("refs/changes/1/head", old));
             }
         }
         Ok(())
@@ -90,6 +90,57 @@ fn git_shows_the_ref_that_was_really_moved() {
     assert_eq!(names()[0].1, second);
     repo.fsck();
     repo.assert_no_leftovers();
+}
+
+/// Moves each ref to one commit, whatever was pushed.
+#[derive(Clone)]
+struct Instead {
+    to: Rewritten,
+}
+
+impl PreReceive for Instead {
+    async fn pre_receive(&self, push: &mut Received<'_>) -> Result<(), Error> {
+        (0..push.request().commands().len()).for_each(|index| push.request_mut().rewrite(index, self.to.clone()));
+        Ok(())
+    }
+}
+
+#[test]
+fn git_shows_where_the_ref_was_really_moved_to() {
+    let (source, repo) = (Repo::bare(), Repo::bare());
+    let [first, second] = [b"1\n", b"2\n"].map(|text| source.commit("main", &[("a", text)]));
+    let other = source.commit("other", &[("a", b"other\n")]);
+    let short = |id: &str| source.git(["rev-parse", "--short", id]).text();
+    let path = repo.path().to_str().expect("a path of text");
+    source.push(path, &["-q", "other", &format!("{first}:refs/heads/main")]);
+    let bare = || BareRepository::open(repo.path()).expect("it opens");
+
+    // Forced by the policy, which has it from the pusher's own ref to a commit that is there.
+    let mut to = Rewritten::default();
+    to.new = Some(support::format::oid(&other));
+    to.forced = true;
+    let said = source.push(&host(bare(), Instead { to: to.clone() }).url(), &[&format!("{second}:refs/heads/main")]);
+    let line = format!("+ {}...{} {second} -> main (forced update)", short(&first), short(&other));
+    assert_eq!(shown(&said.stderr), [line]);
+    assert_eq!((repo.rev("main"), repo.rev("other")), (other.clone(), other.clone()));
+
+    // Another ref, from another id, to another one.
+    to.name = Some("refs/heads/other".into());
+    to.old = Some(support::format::oid(&other));
+    to.new = Some(support::format::oid(&first));
+    to.forced = false;
+    let said = source.push(&host(bare(), Instead { to }).url(), &[&format!("{second}:refs/heads/new")]);
+    let line = format!("{}..{} {second} -> other", short(&other), short(&first));
+    assert_eq!(shown(&said.stderr), [line]);
+    assert_eq!((repo.rev("main"), repo.rev("other")), (other, first));
+
+    // What the client asked for anyway is not told.
+    let tip = repo.rev("main");
+    let as_asked = Instead { to: Rewritten::of("refs/heads/again", ObjectId::zero(format())) };
+    let said = source.push(&host(bare(), as_asked).url(), &[&format!("{tip}:refs/heads/again")]);
+    assert_eq!(shown(&said.stderr), [format!("* [new branch] {tip} -> again")]);
+    assert_eq!(repo.rev("again"), tip);
+    repo.fsck();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,13 +9,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use receive_pack::Error;
 use receive_pack::certificate::{CertificateLayer, NonceSeed, NonceStatus, Signed, Verdict};
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::proto::{Certificate, ObjectFormat, Report};
 use receive_pack::push::{Pack, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::store::{BareRepository, Store};
-use receive_pack::{BoxError, Error};
 use support::fast_import::Shape;
 use support::format::formats;
 use support::git::{self, Output, Repo};
@@ -104,11 +104,6 @@ impl Rules {
         });
         let certificates = certificates.nonce(self.seed, "/repo.git").required(self.required);
         let service = ServiceBuilder::new()
-            // With an error of no name in it, a connection over HTTP cannot be spawned: rustc proves no `Send` for it.
-            .map_err(|error: BoxError| match error.downcast::<Error>() {
-                Ok(error) => *error,
-                Err(error) => Error::store("the push failed", error),
-            })
             .layer(certificates.stateless(self.stateless))
             .layer(ChecksumLayer::new())
             .map_request(move |push: Push<_>| {

@@ -9,11 +9,12 @@ use std::process::{Child, Command, Stdio};
 
 use support::fast_import::Shape;
 use support::forge::Forge;
-use support::format::format;
+use support::format::{format, made_up};
 use support::git::{self, Repo, assert_same_repository};
 use support::line::{Line, eventually};
-use support::pack::PackBuilder;
+use support::pack::{self, PackBuilder};
 use support::request::{Advertised, FLUSH, Request};
+use support::rng::Rng;
 use support::server::{example, heard};
 use support::ssh;
 
@@ -39,11 +40,16 @@ async fn a_channel_ends_in_exit_status_eof_and_close() {
     heard(&answer.stdout).1.assert_ok();
     assert_eq!(forge.repository("demo.git").rev("again"), source.rev("main"));
 
-    // The same connection again, for a refusal, and for nothing to do.
+    // The same connection again, for refusals, after the push and before its pack, and for nothing to do.
     let refused = Request::new().delete("refs/heads/main", source.rev("main"));
-    let answer = ssh::exec(&session, b"git receive-pack /demo.git", &refused.bytes()).await;
-    assert_eq!(answer.order, ["success", "stdout", "exit-status", "eof", "close"]);
-    assert!(heard(&answer.stdout).1.refs[0].1.is_err(), "{answer:?}");
+    let mut builder = PackBuilder::default();
+    builder.blob(&Rng::new(1).bytes(3 << 20));
+    let locked = Request::new().create("refs/heads/locked/x", source.rev("main")).pack(builder.finish());
+    for refused in [refused, locked] {
+        let answer = ssh::exec(&session, b"git receive-pack /demo.git", &refused.bytes()).await;
+        assert_eq!(answer.order, ["success", "stdout", "exit-status", "eof", "close"]);
+        assert!(heard(&answer.stdout).1.refs[0].1.is_err(), "{answer:?}");
+    }
     let answer = ssh::exec(&session, b"git-receive-pack '/demo.git'", FLUSH).await;
     assert_eq!((answer.exit_status, answer.order.last()), (Some(0), Some(&"close")));
 
@@ -51,6 +57,21 @@ async fn a_channel_ends_in_exit_status_eof_and_close() {
     let answer = ssh::exec(&session, b"git-upload-pack '/demo.git'", FLUSH).await;
     assert_eq!(answer.order, ["success", "stdout", "exit-status", "eof", "close"]);
     assert_eq!(Advertised::take(&mut &answer.stdout[..]).refs.len(), 3, "HEAD, again, main");
+}
+
+/// A client that writes all of its push before it reads a word. Were the channel closed at the report, it could not.
+#[test]
+fn a_client_that_sends_a_malformed_pack_may_send_all_of_it() {
+    let (forge, ..) = forge(&[]);
+    let mut line = Line::open(&forge, "ssh", "demo.git");
+    line.send(&Request::new().create("refs/heads/x", made_up('1')).head());
+    // An entry of no type that there is.
+    line.send(&[&pack::header(2, 1)[..], &[0]].concat());
+    let rest = vec![0; 1 << 20];
+    (0..64).for_each(|_| line.send(&rest));
+    line.finish();
+    let said = line.read_to_end();
+    assert!(said.contains("unpack ") && said.contains("ng refs/heads/x unpacker error"), "{said}");
 }
 
 #[tokio::test]
@@ -121,9 +142,11 @@ async fn a_client_that_wants_nothing_is_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_may_take_longer_than_the_login() {
-    let (forge, source, request) = forge(&["--login-timeout", "1"]);
+    let (forge, source, _) = forge(&["--login-timeout", "1"]);
     let mut line = Line::open(&forge, "ssh", "demo.git");
-    let bytes = request.bytes();
+    let mut builder = PackBuilder::default();
+    builder.blob(&Rng::new(1).bytes(1 << 20));
+    let bytes = Request::new().create("refs/heads/again", source.rev("main")).pack(builder.finish()).bytes();
     line.send(&bytes[..bytes.len() - 1]);
     let target = forge.repository("demo.git");
     eventually("the push has begun", || !target.leftovers().is_empty());

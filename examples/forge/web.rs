@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use percent_encoding::percent_decode_str;
 use receive_pack::BoxError;
 use receive_pack::store::Store;
 use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, RequestBody, Target};
@@ -135,12 +136,12 @@ async fn answer(request: Request, repositories: Repositories, full_duplex: bool)
     let path = request.uri().path();
     let is_discovery = request.uri().query().is_some_and(|query| query.contains("service=git-upload-pack"));
     if let Some(name) = path.strip_suffix("/info/refs").filter(|_| is_discovery) {
-        let (repository, patience) = (repositories.find(name), repositories.patience());
+        let (repository, patience) = (found(name, &repositories), repositories.patience());
         let options = ["--stateless-rpc", "--http-backend-info-refs"];
         return fetched(repository, patience, &options, request, "advertisement").await;
     }
     if let Some(name) = path.strip_suffix("/git-upload-pack") {
-        let (repository, patience) = (repositories.find(name), repositories.patience());
+        let (repository, patience) = (found(name, &repositories), repositories.patience());
         return fetched(repository, patience, &["--stateless-rpc"], request, "result").await;
     }
     let serve = repositories.serve(true);
@@ -158,6 +159,11 @@ async fn target(request: HttpRequest, repositories: Repositories) -> Result<Targ
     let repository = repository?;
     let advertisement = repository.advertise().await?;
     Ok(Target::new(advertisement, repositories.stack(repository)))
+}
+
+/// The repository to fetch from; of pushes the service decodes the path.
+fn found(name: &str, repositories: &Repositories) -> Option<PathBuf> {
+    repositories.find(&percent_decode_str(name).decode_utf8().ok()?)
 }
 
 type HttpPush = PushService<RequestBody<Body>>;

@@ -91,11 +91,11 @@ where
     B: Send + 'static,
 {
     type Response = Report;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Report, BoxError>> + Send>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Report, Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(named)
     }
 
     fn call(&mut self, mut push: Push<B>) -> Self::Future {
@@ -116,7 +116,7 @@ where
                         Err(error) if error.is_remote() => {
                             return Ok(Report::refused(error.to_string(), push.request().commands()));
                         }
-                        Err(error) => return Err(error.into()),
+                        Err(error) => return Err(error),
                     };
                     let signed = Signed { nonce, signature };
                     let refusal = signed.refusal().filter(|_| required);
@@ -126,8 +126,13 @@ where
             };
             match refusal {
                 Some(reason) => Ok(Report::refused(reason, push.request().commands())),
-                None => inner.call(push).await.map_err(Into::into),
+                None => inner.call(push).await.map_err(named),
             }
         })
     }
+}
+
+/// The inner service may be one of tower's, whose errors are boxed.
+fn named(error: impl Into<BoxError>) -> Error {
+    error.into().into()
 }

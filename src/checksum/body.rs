@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind};
 
 /// Bytes, on the wire and inflated, that pass in one turn before the task yields: so one fast client does not keep a
 /// runtime thread from the others for more than about a millisecond.
-pub(super) const WORK_PER_POLL: usize = 256 << 10;
+pub(crate) const WORK_PER_POLL: usize = 256 << 10;
 
 pin_project! {
     /// A body whose pack is verified as it passes; the [`Complete`] at its end says so.

@@ -47,6 +47,7 @@ mod layer;
 mod throttle;
 
 pub use body::Checksummed;
+pub(crate) use body::WORK_PER_POLL;
 pub use hasher::{Collision, Hasher};
 pub use layer::{Checksum, ChecksumLayer};
 pub use throttle::Throttle;

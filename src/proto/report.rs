@@ -24,7 +24,8 @@ pub struct RefReport {
     rewritten: Vec<Rewritten>,
 }
 
-/// What a server did in place of what the client asked for (`option` lines of `report-status-v2`).
+/// What a server did in place of what the client asked for (`option` lines of `report-status-v2`). What is not set is as
+/// the client asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rewritten {
@@ -34,8 +35,34 @@ pub struct Rewritten {
     pub old: Option<ObjectId>,
     /// The id that it has.
     pub new: Option<ObjectId>,
-    /// Whether the update was not a fast-forward.
+    /// Whether the update was not a fast-forward: `git push` shows it with a `+`.
     pub forced: bool,
+}
+
+impl Rewritten {
+    /// This ref was moved, from this old id.
+    pub fn of(name: impl Into<Bytes>, old: ObjectId) -> Self {
+        Self { name: Some(name.into()), old: Some(old), ..Self::default() }
+    }
+
+    /// The command that would have asked for this.
+    pub(crate) fn command(&self, asked: &Command) -> Command {
+        Command {
+            old: self.old.unwrap_or(asked.old),
+            new: self.new.unwrap_or(asked.new),
+            name: self.name.as_ref().unwrap_or(&asked.name).clone(),
+        }
+    }
+
+    /// Only what the client did not ask for.
+    pub(crate) fn beside(self, asked: &Command) -> Self {
+        Self {
+            name: self.name.filter(|name| *name != asked.name),
+            old: self.old.filter(|old| *old != asked.old),
+            new: self.new.filter(|new| *new != asked.new),
+            forced: self.forced,
+        }
+    }
 }
 
 impl Report {
@@ -51,6 +78,13 @@ impl Report {
             report.refuse(command, "unpacker error");
         }
         report
+    }
+
+    /// The head could not be read to its end, for this reason: it answers the request as a whole, and each command that
+    /// was read before. Here git's own receive-pack dies without a word.
+    pub fn head_failed(reason: impl Into<Cow<'static, str>>, commands: &[Command]) -> Self {
+        let reason = reason.into();
+        Self { unpack: Some(reason.clone()), ..Self::refused(reason, commands) }
     }
 
     /// The pack is not at fault, but every command is refused for this one reason.

@@ -83,7 +83,14 @@ pub struct UpdateRequest {
     /// As many as there are commands.
     refusals: Vec<Option<Cow<'static, str>>>,
     /// As many as there are commands: what is done in place of one.
-    rewrites: Vec<Option<Command>>,
+    rewrites: Vec<Option<Rewrite>>,
+}
+
+/// What is done in place of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rewrite {
+    command: Command,
+    told: Rewritten,
 }
 
 impl UpdateRequest {
@@ -200,22 +207,24 @@ impl UpdateRequest {
     /// will be done.
     pub fn refuse_where<T: Into<Cow<'static, str>>>(&mut self, mut reason: impl FnMut(&Command) -> Option<T>) {
         for ((command, rewrite), slot) in self.commands.iter().zip(&self.rewrites).zip(&mut self.refusals) {
-            if let (None, Some(reason)) = (&slot, reason(rewrite.as_ref().unwrap_or(command))) {
+            if let (None, Some(reason)) = (&slot, reason(planned(command, rewrite))) {
                 *slot = Some(reason.into());
             }
         }
     }
 
-    /// Moves another ref than the one that the command at `index` names, from this old id: `refs/for/main` becomes
-    /// `refs/changes/7`. The new id stays as it is. A client that reads `report-status-v2` is told of it, and `git push`
-    /// shows the other name.
+    /// Does something else than the command at `index` asks for: moves another ref, `refs/changes/7` for `refs/for/main`;
+    /// from another old id; to another new one. A client that reads `report-status-v2` is told of it, and `git push` shows
+    /// what was done.
     ///
     /// [`commands`](Self::commands) are still those of the client; [`open`](Self::open), and so the store, has the other.
     /// Its name is judged by git's rules, and so is whether it is the only update of its ref; from a policy that is asked
-    /// when the pack is in it may also be a ref that is hidden from pushers.
-    pub fn rewrite(&mut self, index: usize, name: impl Into<Bytes>, old: ObjectId) {
+    /// when the pack is in it may also be a ref that is hidden from pushers. Such a policy names a new id whose history
+    /// it knows to be there, as that of any ref is: only what the client named is looked at when the pack comes in.
+    /// Whether the update is [forced](Rewritten::forced) is the policy's to say.
+    pub fn rewrite(&mut self, index: usize, to: Rewritten) {
         if let (Some(command), Some(slot)) = (self.commands.get(index), self.rewrites.get_mut(index)) {
-            *slot = Some(Command { name: name.into(), old, new: command.new });
+            *slot = Some(Rewrite { command: to.command(command), told: to.beside(command) });
         }
     }
 
@@ -233,7 +242,7 @@ impl UpdateRequest {
 
     /// What each command comes to, refused or not.
     pub(crate) fn planned(&self) -> impl Iterator<Item = &Command> {
-        self.commands.iter().zip(&self.rewrites).map(|(command, rewrite)| rewrite.as_ref().unwrap_or(command))
+        self.commands.iter().zip(&self.rewrites).map(|(command, rewrite)| planned(command, rewrite))
     }
 
     /// Whether no command is left to carry out.
@@ -255,13 +264,14 @@ impl UpdateRequest {
             match (refusal, rewrite) {
                 (Some(reason), _) => report.refuse(command, reason.clone()),
                 (None, None) => report.accept(command),
-                (None, Some(to)) => {
-                    let old = (to.old != command.old).then_some(to.old);
-                    let done = Rewritten { name: Some(to.name.clone()), old, ..Rewritten::default() };
-                    report.accept_rewritten(command, vec![done]);
-                }
+                (None, Some(to)) => report.accept_rewritten(command, vec![to.told.clone()]),
             }
         }
         report
     }
+}
+
+/// What a command comes to.
+fn planned<'a>(command: &'a Command, rewrite: &'a Option<Rewrite>) -> &'a Command {
+    rewrite.as_ref().map_or(command, |rewrite| &rewrite.command)
 }

@@ -260,7 +260,7 @@ impl Serve {
         error: &Error,
     ) -> Result<(), Error> {
         if out.negotiated.report.is_some() {
-            out.say(&Reply::Report(Report::unpack_failed(error.reason(), request.commands()))).await?;
+            out.say(&Reply::Report(Report::head_failed(error.reason(), request.commands()))).await?;
         } else {
             out.say(&Reply::Fatal(Bytes::from(error.reason().into_owned()))).await?;
         }
@@ -273,9 +273,7 @@ impl Serve {
     async fn linger_after<R: AsyncRead + Unpin>(&self, reclaim: Reclaim<R>) -> u64 {
         // A service that keeps the body somewhere else keeps the connection, too; it is not waited for without end.
         match timeout(self.linger.idle, reclaim).await {
-            Ok(Some(framed)) if self.linger.after_complete || !framed.decoder().is_done() => {
-                self.linger.discard(framed.into_inner()).await
-            }
+            Ok(Some(framed)) => self.linger.discard_rest(framed).await,
             _ => 0,
         }
     }

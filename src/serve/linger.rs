@@ -1,7 +1,15 @@
+use std::mem;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
+use tokio_util::codec::{Decoder, FramedRead};
+
+use crate::checksum::WORK_PER_POLL;
+use crate::codec::ReceivePackCodec;
+use crate::proto::Frame;
 
 /// How long a connection is read from after everything was said, so that the last words arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +22,14 @@ pub struct Linger {
     pub idle: Duration,
     /// How long all of it may take. Default 10 minutes.
     pub total: Duration,
-    /// Whether a client whose push was read to its end is read from as well. Default true, for what it may send behind it
-    /// would reset a TCP connection. A channel of SSH loses nothing when it closes: there, false spares a client that
-    /// keeps its side open the wait.
+    /// Whether a client is read from behind the end of its push as well. Default true, for what it may send there would
+    /// reset a TCP connection. A channel of SSH loses nothing when it closes: there, false spares a client that keeps its
+    /// side open the wait.
+    ///
+    /// What is left of a push that was refused early is read in any case: git copes with a channel that closes while it
+    /// still sends, but a client that reads nothing until it has sent all would never read why. To find the end of it,
+    /// it is inflated. That of an [opaque](crate::proto::Payload) pack is not looked for, and that of a malformed one is
+    /// not there to be found: their clients are read from until they close.
     pub after_complete: bool,
 }
 
@@ -47,5 +60,50 @@ impl Linger {
         // Too late or not: what counts is what was read.
         let _ = timeout(self.total, all).await;
         discarded
+    }
+
+    /// The same for what a service has left of its push, which ends with the push unless what stands behind it
+    /// [matters](Self::after_complete).
+    pub(crate) async fn discard_rest<R>(&self, mut framed: FramedRead<R, ReceivePackCodec>) -> u64
+    where
+        R: AsyncRead + Unpin,
+    {
+        if self.after_complete {
+            return self.discard(framed.into_inner()).await;
+        }
+        let mut unread = mem::take(framed.read_buffer_mut());
+        let mut discarded = 0;
+        let all = async {
+            while discarded < self.bytes && !has_ended(framed.decoder_mut(), &mut unread).await {
+                match timeout(self.idle, framed.get_mut().read_buf(&mut unread)).await {
+                    Ok(Ok(n)) if n > 0 => discarded = discarded.saturating_add(n as u64),
+                    _ => break,
+                }
+            }
+        };
+        let _ = timeout(self.total, all).await;
+        discarded
+    }
+}
+
+/// Reads what there is of a push; says whether that is its end. Of one that is malformed nobody knows.
+async fn has_ended(codec: &mut ReceivePackCodec, unread: &mut BytesMut) -> bool {
+    let mut work = 0_usize;
+    loop {
+        match codec.decode(unread) {
+            Ok(Some(Frame::PackObject(object))) => work = work.saturating_add(object.data().len()),
+            Ok(Some(_)) => {}
+            Ok(None) => return codec.is_done(),
+            Err(_) => {
+                unread.clear();
+                unread.reserve(64 << 10);
+                return false;
+            }
+        }
+        // As a body does: a push that inflates to much is not to keep the thread from others.
+        if work > WORK_PER_POLL {
+            work = 0;
+            yield_now().await;
+        }
     }
 }

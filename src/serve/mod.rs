@@ -28,7 +28,8 @@
 //!
 //! Report, flush-pkt, shut down the writing side, *linger*: read and discard until the client closes, within
 //! [bounds](Serve::linger). A TCP socket that is closed with unread data resets the connection, and the report is lost
-//! on its way; so a client that is refused early, and is still sending, is read to its end.
+//! on its way; so a client that is refused early, and is still sending, is read to its end. Over SSH it need not be read
+//! [beyond its push](Linger::after_complete), and so waits for nothing.
 //!
 //! # Cancel safety
 //!

@@ -1,7 +1,7 @@
 //! A server within the test: real git pushes to it over TCP, and the test says what stands behind.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use receive_pack::proto::{Advertisement, Report};
@@ -36,7 +36,21 @@ impl Host {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (sender, served) = channel();
-        runtime.spawn(accept(listener, Arc::new(connection), sender));
+        let connection = Arc::new(connection);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (connection, sender) = (Arc::clone(&connection), sender.clone());
+                tokio::spawn(async move {
+                    let (mut read, write) = stream.into_split();
+                    let request = DaemonRequest::read(&mut read).await.expect("a request line");
+                    let (advertisement, service) = connection().await;
+                    let advertisement = advertisement.with_version_1(request.wants_version_1());
+                    let result = Serve::new().serve(read, write, advertisement, service).await;
+                    // The test may have ended.
+                    let _ = sender.send(result);
+                });
+            }
+        });
         Self { address, served, _runtime: runtime }
     }
 
@@ -49,27 +63,5 @@ impl Host {
     #[track_caller]
     pub fn served(&self) -> Result<Served, Error> {
         self.served.recv_timeout(Duration::from_secs(120)).expect("a connection comes to an end")
-    }
-}
-
-async fn accept<F, Fut, S>(listener: TcpListener, connection: Arc<F>, served: Sender<Result<Served, Error>>)
-where
-    F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = (Advertisement, S)> + Send + 'static,
-    S: Service<Push<Pack<OwnedReadHalf>>, Response = Report> + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-{
-    while let Ok((stream, _)) = listener.accept().await {
-        let (connection, served) = (Arc::clone(&connection), served.clone());
-        tokio::spawn(async move {
-            let (mut read, write) = stream.into_split();
-            let request = DaemonRequest::read(&mut read).await.expect("a request line");
-            let (advertisement, service) = connection().await;
-            let advertisement = advertisement.with_version_1(request.wants_version_1());
-            let result = Serve::new().serve(read, write, advertisement, service).await;
-            // The test may have ended.
-            let _ = served.send(result);
-        });
     }
 }

@@ -20,3 +20,4 @@ pub mod server;
 #[cfg(feature = "http")]
 pub mod slow_store;
 pub mod ssh;
+pub mod ssh_host;

@@ -21,13 +21,17 @@ use receive_pack::serve::serve;
 use receive_pack::store::{Quarantine, Store};
 use receive_pack::transport::DaemonRequest;
 use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, Target};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use russh::client;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 
+use super::format::{format, made_up};
 use super::pack::{BLOB, Hash, entry_header, header, zlib};
 use super::request::{Request, pkt};
 use super::rng::Rng;
+use super::ssh::Trusting;
+use super::ssh_host;
 
 /// Takes a frame every few milliseconds, keeps nothing, and refuses every ref.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +50,7 @@ impl Store for SlowStore {
     type Quarantine = Self;
 
     async fn advertise(&self) -> Result<Advertisement, Error> {
-        Ok(Advertisement::new(Default::default()))
+        Ok(Advertisement::new(format()))
     }
 
     async fn quarantine(&self, _: &UpdateRequest, _: Progress) -> Result<Self, Error> {
@@ -86,6 +90,9 @@ impl Quarantine for SlowStore {
     async fn abort(self) {}
 }
 
+/// What it can be served over.
+pub const TRANSPORTS: [&str; 4] = ["git", "http", "h2", "ssh"];
+
 /// A server on a free port.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen {
@@ -94,17 +101,18 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// Serves a store over `git`, `http` or `h2`.
+    /// Serves a store over `git`, `http`, `h2` or `ssh`.
     pub async fn start(transport: &str, store: SlowStore) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let transport = ["git", "http", "h2"].into_iter().find(|name| *name == transport).expect("a transport");
+        let transport = TRANSPORTS.into_iter().find(|name| *name == transport).expect("a transport");
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 let store = store.clone();
                 match transport {
                     "git" => drop(tokio::spawn(serve_git(stream, store))),
+                    "ssh" => drop(tokio::spawn(serve_ssh(stream, store))),
                     _ => drop(tokio::spawn(serve_http(stream, store))),
                 }
             }
@@ -118,6 +126,7 @@ impl Listen {
         let said = match self.transport {
             "git" => push_git(stream, bytes).await,
             "http" => push_http(stream, bytes).await,
+            "ssh" => push_ssh(stream, bytes).await,
             _ => push_h2(stream, bytes).await,
         };
         assert!(said.contains("nothing is kept"), "{said}");
@@ -127,6 +136,22 @@ impl Listen {
 async fn serve_git(stream: TcpStream, store: SlowStore) -> Result<(), Error> {
     let (mut read, write) = stream.into_split();
     DaemonRequest::read(&mut read).await?;
+    take(read, write, store).await
+}
+
+async fn serve_ssh(stream: TcpStream, store: SlowStore) {
+    let run = |channel| async {
+        let (read, write) = tokio::io::split(channel);
+        // The client's side tells of errors.
+        let _ = take(read, write, store).await;
+    };
+    ssh_host::serve(stream, run).await;
+}
+
+async fn take<R>(read: R, write: impl AsyncWrite + Unpin, store: SlowStore) -> Result<(), Error>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+{
     let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
     serve(read, write, store.advertise().await?, service).await.map(drop)
 }
@@ -152,8 +177,8 @@ fn pieces(size: u64) -> impl Iterator<Item = Bytes> + Send {
     const PIECE: usize = 64 << 10;
     let count = size.div_ceil(PIECE as u64);
     let mut rng = Rng::new(1);
-    let mut hash = Hash::new(Default::default());
-    let head = Request::new().create("refs/heads/main", "1".repeat(40)).head();
+    let mut hash = Hash::new(format());
+    let head = Request::new().create("refs/heads/main", made_up('1')).head();
     let pack_header = header(2, count as u32).to_vec();
     let entries = (0..count).map(move |_| {
         let data = rng.bytes(PIECE);
@@ -212,7 +237,19 @@ async fn push_h2(stream: TcpStream, size: u64) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-async fn heard(mut stream: TcpStream) -> String {
+async fn push_ssh(stream: TcpStream, size: u64) -> String {
+    let mut session = client::connect_stream(Arc::default(), stream, Trusting).await.expect("it speaks SSH");
+    assert!(session.authenticate_none("git").await.expect("an answer").success());
+    let channel = session.channel_open_session().await.expect("a channel");
+    channel.exec(true, "git-receive-pack '/demo.git'").await.expect("it reads");
+    let mut stream = channel.into_stream();
+    for piece in pieces(size) {
+        stream.write_all(&piece).await.expect("it reads");
+    }
+    heard(stream).await
+}
+
+async fn heard(mut stream: impl AsyncRead + Unpin) -> String {
     let mut said = Vec::new();
     stream.read_to_end(&mut said).await.expect("it closes");
     String::from_utf8_lossy(&said).into_owned()

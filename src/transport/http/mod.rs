@@ -48,6 +48,67 @@
 //! limits the request's body is the wrong tool here; a quota belongs into a [`LimitLayer`](crate::limit::LimitLayer)
 //! before the [`Target`]'s service.
 //!
+//! # Layers of tower
+//!
+//! Time-outs, load shedding and their kin have errors of no name. In a stack whose own type has no name either they need
+//! nothing. Where the stack is boxed, give them the name of [`Error`](crate::Error), or rustc does not find that the task
+//! of a connection is `Send`:
+//!
+#![cfg_attr(feature = "memory", doc = "```")]
+#![cfg_attr(not(feature = "memory"), doc = "```ignore")]
+//! # use std::time::Duration;
+//! # use hyper::body::Incoming;
+//! # use hyper_util::rt::{TokioExecutor, TokioIo};
+//! # use hyper_util::server::conn::auto::Builder;
+//! # use hyper_util::service::TowerToHyperService;
+//! # use receive_pack::Error;
+//! # use receive_pack::checksum::ChecksumLayer;
+//! # use receive_pack::proto::Report;
+//! # use receive_pack::push::{Pack, Push};
+//! # use receive_pack::receive::ReceivePack;
+//! # use receive_pack::store::{MemoryStore, Store};
+//! # use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, RequestBody, Target};
+//! # use tokio::net::TcpStream;
+//! # use tower::ServiceBuilder;
+//! # use tower::limit::GlobalConcurrencyLimitLayer;
+//! # use tower::util::BoxService;
+//! type PushService = BoxService<Push<Pack<RequestBody<Incoming>>>, Report, Error>;
+//!
+//! fn stack(store: MemoryStore, limit: GlobalConcurrencyLimitLayer) -> PushService {
+//!     let stack = ServiceBuilder::new()
+//!         .map_err(Error::from)
+//!         .load_shed()
+//!         .layer(limit)
+//!         .timeout(Duration::from_secs(3600))
+//!         .layer(ChecksumLayer::new())
+//!         .service(ReceivePack::new(store));
+//!     BoxService::new(stack)
+//! }
+//!
+//! async fn connection(stream: TcpStream, store: MemoryStore, limit: GlobalConcurrencyLimitLayer) {
+//!     let service = HttpReceivePack::new(move |_: HttpRequest| {
+//!         let (store, limit) = (store.clone(), limit.clone());
+//!         async move { Ok::<_, Refusal>(Target::new(store.advertise().await?, stack(store, limit))) }
+//!     });
+//!     let builder = Builder::new(TokioExecutor::new());
+//!     let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await;
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+//! # let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+//! # let (stream, _) = listener.accept().await.unwrap();
+//! # let (store, limit) = (MemoryStore::default(), GlobalConcurrencyLimitLayer::new(16));
+//! tokio::spawn(connection(stream, store, limit));
+//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! # let request = "GET /x.git/info/refs?service=git-receive-pack HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+//! # client.write_all(request.as_bytes()).await.unwrap();
+//! # let mut answer = String::new();
+//! # client.read_to_string(&mut answer).await.unwrap();
+//! # assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+//! # });
+//! ```
+//!
 //! # Compressed requests
 //!
 //! JGit sends its pushes with `Content-Encoding: gzip`. `RequestDecompressionLayer` of tower-http in front of this

@@ -161,7 +161,7 @@ fn discovery(advertisement: Advertisement, request: &HttpRequest) -> Response<Re
 
 /// A report, or last words on band 3; to a client that asked for neither, status 400 and a text.
 fn malformed_head(head: &UpdateRequest, error: &Error) -> Response<ReplyBody> {
-    let report = Reply::Report(Report::unpack_failed(error.reason(), head.commands()));
+    let report = Reply::Report(Report::head_failed(error.reason(), head.commands()));
     let fatal = Reply::Fatal(Bytes::from(error.reason().into_owned()));
     let words = if head.negotiated().report.is_some() { report } else { fatal };
     let mut bytes = BytesMut::new();
