@@ -9,7 +9,7 @@
 )]
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 
 use bytes::{Bytes, BytesMut};
@@ -22,11 +22,12 @@ use crate::proto::{
     Config, Frame, ObjectFormat, ObjectId, ObjectKind, PackHeader, Payload, Receive, Send, entry_header,
     put_entry_header,
 };
+use crate::store::PackBytes;
 pub use crate::store::index::fuzzed_delta as delta;
-use crate::store::index::{Bases, IndexOptions, Indexer, PackFile, ReadAt, complete_thin};
+use crate::store::index::{Bases, IndexOptions, Indexer, complete_thin};
 use crate::{Error, ErrorKind};
 
-const FORMAT: ObjectFormat = ObjectFormat::Sha1;
+const FORMATS: [ObjectFormat; 2] = [ObjectFormat::Sha1, ObjectFormat::Sha256];
 
 /// A target: its name, and what it does with some bytes.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
@@ -63,17 +64,21 @@ pub fn pkt_line(bytes: &[u8]) -> bool {
 
 /// The header of an entry does not depend on what follows it, and says no more than it has.
 pub fn entry(bytes: &[u8]) -> bool {
+    FORMATS.map(|format| entry_in(format, bytes)).contains(&true)
+}
+
+fn entry_in(format: ObjectFormat, bytes: &[u8]) -> bool {
     let offset = 12 + bytes.first().map_or(0, |byte| u64::from(*byte) << (byte & 31));
-    let Ok(Some(entry)) = entry_header(bytes, offset, FORMAT) else { return false };
+    let Ok(Some(entry)) = entry_header(bytes, offset, format) else { return false };
     let len = usize::from(entry.header_len);
-    assert_eq!(entry_header(&bytes[..len], offset, FORMAT).unwrap(), Some(entry));
+    assert_eq!(entry_header(&bytes[..len], offset, format).unwrap(), Some(entry));
     for cut in 0..len {
-        assert!(matches!(entry_header(&bytes[..cut], offset, FORMAT), Ok(None)), "cut at {cut}");
+        assert!(matches!(entry_header(&bytes[..cut], offset, format), Ok(None)), "cut at {cut}");
     }
     if entry.kind.object_kind().is_some() {
         let mut again = Vec::new();
         put_entry_header((bytes[0] >> 4) & 7, entry.size, &mut again);
-        assert_eq!(entry_header(&again, offset, FORMAT).unwrap().map(|entry| entry.size), Some(entry.size));
+        assert_eq!(entry_header(&again, offset, format).unwrap().map(|entry| entry.size), Some(entry.size));
     }
     true
 }
@@ -130,9 +135,13 @@ fn joined(frames: Vec<Frame>) -> Vec<Frame> {
 
 /// A head comes out of the encoder as it went in.
 pub fn head(bytes: &[u8]) -> bool {
-    let config = config(FORMAT);
+    FORMATS.map(|format| head_in(format, bytes)).contains(&true)
+}
+
+fn head_in(format: ObjectFormat, bytes: &[u8]) -> bool {
+    let config = config(format);
     // Whoever commands more than deletions sends a pack: here, one with nothing in it.
-    let empty = [&PackHeader { version: 2, objects: 0 }.wire()[..], &[0; 20]].concat();
+    let empty = [&PackHeader { version: 2, objects: 0 }.wire()[..], ObjectId::zero(format).as_bytes()].concat();
     let (frames, error) = decode(&config, &[bytes, &empty].concat(), || usize::MAX);
     if error.is_some() || frames.is_empty() {
         return false;
@@ -220,14 +229,18 @@ impl<'a> Program<'a> {
     }
 }
 
-/// Hostile packs: what is resolved is what its id says, and can be read again; nothing else happens.
+/// Hostile packs: what is resolved is what its id says, and can be read again; nothing else happens. The first byte says
+/// on how many threads, and of which format the pack is.
 pub fn index(bytes: &[u8]) -> bool {
+    let mut program = Program(bytes);
+    let how = program.byte();
+    let threads = NonZeroUsize::new(1 + usize::from(how & 1)).unwrap();
+    let format = if how & 2 == 2 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
+    let id_of = |kind, data: &[u8]| id_of(format, kind, data);
     let known: HashMap<ObjectId, Vec<u8>> = [&b""[..], b"known", b"known, too", &[7; 300]]
         .map(|data| (id_of(ObjectKind::Blob, data), data.to_vec()))
         .into();
-    let mut program = Program(bytes);
-    let threads = NonZeroUsize::new(1 + usize::from(program.byte() & 1)).unwrap();
-    let mut options = IndexOptions::new(FORMAT);
+    let mut options = IndexOptions::new(format);
     let tight = program.byte();
     if tight & 1 == 1 {
         (options.limits.in_memory, options.limits.waiting) = (u64::from(tight >> 4), u64::from(tight >> 2 & 3) * 100);
@@ -281,22 +294,24 @@ pub fn index(bytes: &[u8]) -> bool {
     }
     let count = u32::try_from(made.len()).unwrap();
     pack[8..12].copy_from_slice(&count.to_be_bytes());
-    pack.extend_from_slice(&[0; 20]);
+    pack.extend(std::iter::repeat_n(0, format.len()));
     resolve(pack, options, &Known(known), threads, count)
 }
 
 fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZeroUsize, count: u32) -> bool {
+    let format = options.format;
     // Whose fault it is, and where, is known of each.
     let refused = |error: Error| {
         assert!(error.is_remote() && error.offset().is_some(), "{error}");
         false
     };
     let mut request = BytesMut::new();
-    let command = format!("{} {} refs/heads/x", ObjectId::zero(FORMAT), id_of(ObjectKind::Blob, b""));
+    let [zero, new] = [ObjectId::zero(format), id_of(format, ObjectKind::Blob, b"")];
+    let command = format!("{zero} {new} refs/heads/x\0object-format={}", format.name());
     pkt_line::encode(command.as_bytes(), &mut request).unwrap();
     pkt_line::encode_flush(&mut request);
     request.extend_from_slice(&pack);
-    let mut receive = Receive::new(Config::default());
+    let mut receive = Receive::new(Config::new(format));
     let mut indexer = Indexer::new(options);
     loop {
         match receive.decode_eof(&mut request) {
@@ -311,7 +326,8 @@ fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZero
             Ok(None) => break,
         }
     }
-    let mut memory = Memory(pack);
+    let mut memory = PackBytes::default();
+    memory.append(&pack);
     let mut index = match indexer.resolve(&memory, known, &(), threads, |_, _| Ok(())) {
         Ok(index) => index,
         Err(error) => return refused(error),
@@ -326,7 +342,7 @@ fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZero
             Ok(found) => {
                 let (found, data) = found.unwrap();
                 assert!(circles || found == kind);
-                assert_eq!(id_of(found, &data), id);
+                assert_eq!(id_of(format, found, &data), id);
             }
             Err(error) => assert!(circles && error.kind() == ErrorKind::LimitExceeded, "{error}"),
         }
@@ -342,8 +358,8 @@ fn put(pack: &mut Vec<u8>, bits: u8, between: &[u8], data: &[u8]) {
     zlib.finish().unwrap();
 }
 
-fn id_of(kind: ObjectKind, data: &[u8]) -> ObjectId {
-    let mut hasher = Hasher::new(FORMAT);
+fn id_of(format: ObjectFormat, kind: ObjectKind, data: &[u8]) -> ObjectId {
+    let mut hasher = Hasher::new(format);
     hasher.update(format!("{} {}\0", kind.name(), data.len()).as_bytes());
     hasher.update(data);
     hasher.finish().unwrap()
@@ -354,26 +370,5 @@ struct Known(HashMap<ObjectId, Vec<u8>>);
 impl Bases for Known {
     fn base(&self, id: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(self.0.get(id).map(|data| (ObjectKind::Blob, data.clone())))
-    }
-}
-
-struct Memory(Vec<u8>);
-
-impl ReadAt for Memory {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let part = self.0.get(offset as usize..).and_then(|rest| rest.get(..buf.len()));
-        buf.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
-impl PackFile for Memory {
-    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let end = offset as usize + bytes.len();
-        if self.0.len() < end {
-            self.0.resize(end, 0);
-        }
-        self.0[offset as usize..end].copy_from_slice(bytes);
-        Ok(())
     }
 }

@@ -31,6 +31,8 @@ pub use bare_repository::{BareQuarantine, BareRepository};
 pub use contract::{Quarantine, Store};
 #[cfg(feature = "_index")]
 pub use index::PackLimits;
+#[cfg(feature = "_fuzzing")]
+pub(crate) use memory::PackBytes;
 #[cfg(feature = "memory")]
 pub use memory::{MemoryQuarantine, MemoryStore};
 #[cfg(feature = "_index")]

@@ -4,7 +4,7 @@ use crate::store::index::{PackFile, ReadAt};
 
 /// The bytes of a pack, in pieces: as they grow, nothing is copied.
 #[derive(Debug, Default)]
-pub(super) struct Bytes {
+pub(crate) struct Bytes {
     pieces: Vec<Vec<u8>>,
     len: u64,
 }
@@ -13,7 +13,7 @@ pub(super) struct Bytes {
 const PIECE: usize = 1 << 20;
 
 impl Bytes {
-    pub(super) fn append(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = match self.pieces.last_mut() {
                 Some(piece) if piece.len() < PIECE => piece,
