@@ -7,12 +7,12 @@ use receive_pack::ErrorKind;
 use receive_pack::proto::{Config, Frame, Limits, Payload, Receive, pkt_line};
 use support::format::{format, made_up, zero};
 use support::pack::{BLOB, PackBuilder};
-use support::request::{Request, pkt};
+use support::request::{Request, pkt, take_pkt};
 
 /// The error of a request under these limits, `None` if there is none.
 fn error(change: impl FnOnce(&mut Limits), payload: Payload, bytes: &[u8]) -> Option<(ErrorKind, String)> {
     let mut config = Config::new(format());
-    config.advertised = config.advertised.with("push-options");
+    config.advertised = config.advertised.with("push-options").with("push-cert=nonce");
     change(&mut config.limits);
     config.payload = payload;
     let (mut receive, mut bytes) = (Receive::new(config), BytesMut::from(bytes));
@@ -60,6 +60,16 @@ fn of_the_head() {
     let head = commands().options(&["a", "", "cde"]).head();
     bounds(&head, |limits, n| limits.push_options = n, 3, 2, "more than 2 push options");
     bounds(&head, |limits, n| limits.push_option_bytes = n, 4, 3, "more than 3 bytes of push options");
+
+    let certificate = "certificate version 0.1\npusher A <a@example.org> 1700000000 +0000\nnonce nonce\n";
+    let signed = commands().signed(certificate, "-----BEGIN SSH SIGNATURE-----\nabc\n-----END SSH SIGNATURE-----\n");
+    let head = signed.head();
+    let mut rest = &head[..];
+    take_pkt(&mut rest).expect("the capabilities");
+    let lines = std::iter::from_fn(|| take_pkt(&mut rest)).take_while(|line| line != b"push-cert-end\n");
+    let len = lines.map(<[u8]>::len).sum::<usize>();
+    let text = format!("more than {} bytes of a push certificate", len - 1);
+    bounds(&head, |limits, n| limits.certificate_bytes = n, len, len - 1, &text);
 
     let caps = format!(" report-status object-format={}", format().name());
     let line = |name: &str| pkt(format!("{} {} refs/heads/{name}\0{caps}", made_up('1'), zero()));
@@ -203,4 +213,102 @@ async fn of_the_bases_of_a_thin_pack() {
         }
     }
     repo.fsck();
+}
+
+/// What the store answers to a request.
+#[cfg(feature = "bare-repository")]
+async fn answer(repo: &support::git::Repo, request: &Request) -> support::request::Reply {
+    let store = receive_pack::store::BareRepository::open(repo.path()).expect("the repository opens");
+    let (served, said) = support::server::serve(store, support::io::Script::of(request.bytes())).await;
+    served.expect("the push is served");
+    support::server::heard(&said).1
+}
+
+/// An atomic push writes into `packed-refs` what a tag leads to at last.
+#[cfg(feature = "bare-repository")]
+#[tokio::test]
+async fn of_tags_that_lead_to_tags() {
+    use receive_pack::proto::ObjectKind;
+    use support::git::Repo;
+    use support::pack::{commit, object_id, tree};
+
+    const MOST: usize = 10_000;
+    let repo = Repo::bare();
+    let mut builder = PackBuilder::default();
+    let tree = tree([]);
+    builder.object(ObjectKind::Tree, &tree);
+    let commit = commit(&object_id(format(), ObjectKind::Tree, &tree), &[]);
+    builder.object(ObjectKind::Commit, &commit);
+    let commit = object_id(format(), ObjectKind::Commit, &commit);
+    let mut tags = vec![commit];
+    for number in 1..=MOST + 1 {
+        let kind = if number == 1 { "commit" } else { "tag" };
+        let text =
+            format!("object {}\ntype {kind}\ntag t\ntagger A <a@example.org> 1700000000 +0000\n\n", tags[number - 1]);
+        builder.object(ObjectKind::Tag, text.as_bytes());
+        tags.push(object_id(format(), ObjectKind::Tag, text.as_bytes()));
+    }
+    let push = |tag: usize| {
+        let request = Request::new().capability("atomic").create("refs/heads/main", commit);
+        request.create("refs/tags/deep", tags[tag]).pack(builder.finish())
+    };
+    let reply = answer(&repo, &push(MOST + 1)).await;
+    let text = format!("'refs/tags/deep': tag {} leads through more than {MOST} tags", tags[MOST + 1]);
+    assert!(reply.progress.contains(&text), "{reply:?}");
+    assert!(reply.refs.iter().all(|(_, outcome)| outcome.is_err()), "{reply:?}");
+    assert!(repo.refs().is_empty());
+    repo.assert_no_leftovers();
+    answer(&repo, &push(MOST)).await.assert_ok();
+    assert_eq!(repo.rev("refs/tags/deep"), tags[MOST].to_string());
+    let packed = std::fs::read_to_string(repo.path().join("packed-refs")).expect("the refs are packed");
+    assert!(packed.contains(&format!("refs/tags/deep\n^{commit}\n")), "{packed}");
+    repo.fsck();
+}
+
+/// Each object that is there already is compared, and for that made from its deltas again, those of the pack and those
+/// of the repository.
+#[cfg(feature = "bare-repository")]
+#[tokio::test]
+async fn of_the_deltas_of_objects_that_are_there() {
+    use receive_pack::proto::ObjectKind;
+    use support::git::Repo;
+    use support::pack::{Delta, blob_id, commit, object_id, tree};
+
+    let text = |number: u64| format!("number {number:6}\n");
+    // A chain of so many deltas, and a commit of what is at its end.
+    let push = |depth: u64| {
+        let mut builder = PackBuilder::default();
+        let mut base = builder.object(ObjectKind::Blob, text(0).as_bytes());
+        for number in 1..=depth {
+            base = builder.ofs_delta(base, &Delta::new(14, 14).copy(0, 7).insert(&text(number).as_bytes()[7..]));
+        }
+        let tree = tree([("file", &blob_id(text(depth).as_bytes()))]);
+        builder.object(ObjectKind::Tree, &tree);
+        let commit = commit(&object_id(format(), ObjectKind::Tree, &tree), &[]);
+        builder.object(ObjectKind::Commit, &commit);
+        let tip = object_id(format(), ObjectKind::Commit, &commit);
+        let request = |name: &str| Request::new().create(name, tip).pack(builder.finish());
+        [request("refs/heads/first"), request("refs/heads/second")]
+    };
+    // The objects of the chain are made of 0, 1, 2, … deltas, here and there.
+    let deltas = |depth: u64| depth * (depth + 1);
+    let allowed = |depth: u64| (1 << 20) + 200 * (depth + 3);
+    let fits = (1000..).take_while(|&depth| deltas(depth) <= allowed(depth)).last().expect("some fit");
+    for (depth, taken) in [(fits, true), (fits + 1, false)] {
+        let repo = Repo::bare();
+        let [first, second] = push(depth);
+        answer(&repo, &first).await.assert_ok();
+        let (refs, stored) = (repo.refs(), repo.stored());
+        let reply = answer(&repo, &second).await;
+        if taken {
+            reply.assert_ok();
+        } else {
+            let text =
+                "the work of comparing objects with those that the repository has exceeds the limit of 200 deltas";
+            assert!(reply.unpack.contains(text), "{reply:?}");
+            assert_eq!((repo.refs(), repo.stored()), (refs, stored));
+        }
+        repo.assert_no_leftovers();
+        repo.fsck();
+    }
 }

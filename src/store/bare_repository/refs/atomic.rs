@@ -3,8 +3,9 @@ use super::loose::Touched;
 use super::packed::Changes;
 use super::prepare::{Locked, Prepared, check_room};
 use super::reflog;
-use super::transaction::Outcomes;
-use super::{Reflog, Refs, Refusal};
+use super::refusal::lossy;
+use super::transaction::{Outcomes, Plan};
+use super::{Reason, Reflog, Refs, Refusal};
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::complete::Objects;
 use crate::store::links;
@@ -87,20 +88,23 @@ impl Refs {
         objects: &dyn Objects,
         touched: &mut Touched,
     ) -> Result<(), Failure> {
-        let loose = || prepared.iter().filter(|prepared| prepared.locked.moves && prepared.locked.is_loose);
+        let loose = || {
+            let all = prepared.iter().enumerate();
+            all.filter(|(_, prepared)| prepared.locked.moves && prepared.locked.is_loose)
+        };
         let packed = self.packed()?;
         let mut changes = Changes::new();
-        for Prepared { plan, .. } in loose() {
+        for (number, Prepared { plan, .. }) in loose() {
             // A broken ref has the zero id, and no value to keep.
             if !plan.old.is_zero() && packed.get(&plan.name).is_none_or(|record| record.id != plan.old) {
-                changes.insert(plan.name.clone(), Some((plan.old, peel(objects, &plan.old)?)));
+                changes.insert(plan.name.clone(), Some((plan.old, peel(objects, number, plan, &plan.old)?)));
             }
         }
         if !changes.is_empty() {
             self.write_packed(&packed.rewrite(&changes))?;
         }
         let failed = |error| Failure::Broken(Error::store("a loose ref cannot be removed", error));
-        for Prepared { plan, .. } in loose() {
+        for (_, Prepared { plan, .. }) in loose() {
             let path = self.path(&plan.name);
             touched.parent_of(&path);
             self.fs.remove(&path).map_err(failed)?;
@@ -118,7 +122,8 @@ impl Refs {
             if plan.old.is_zero() && !plan.new.is_zero() {
                 check_room(self, &plan.name).map_err(|refusal| Failure::Refused(number, refusal))?;
             }
-            let value = if plan.new.is_zero() { None } else { Some((plan.new, peel(objects, &plan.new)?)) };
+            let value =
+                if plan.new.is_zero() { None } else { Some((plan.new, peel(objects, number, plan, &plan.new)?)) };
             changes.insert(plan.name.clone(), value);
         }
         for Prepared { plan, .. } in
@@ -148,11 +153,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an annotated tag leads to at last; `None` for anything else.
-fn peel(objects: &dyn Objects, id: &ObjectId) -> Result<Option<ObjectId>, Failure> {
+/// What an annotated tag leads to at last, for the ref of this number; `None` for anything but a tag.
+fn peel(objects: &dyn Objects, number: usize, plan: &Plan, id: &ObjectId) -> Result<Option<ObjectId>, Failure> {
     let mut peeled = None;
     let mut at = *id;
-    for _ in 0..MAX_TAGS {
+    // The last round looks at what the last tag leads to.
+    for _ in 0..=MAX_TAGS {
         if objects.kind(&at)? != Some(ObjectKind::Tag) {
             return Ok(peeled);
         }
@@ -162,5 +168,6 @@ fn peel(objects: &dyn Objects, id: &ObjectId) -> Result<Option<ObjectId>, Failur
         peeled = Some(target);
         at = target;
     }
-    Err(Error::new(ErrorKind::LimitExceeded, format!("tag {id} leads through more than {MAX_TAGS} tags")).into())
+    let text = format!("cannot update ref '{}': tag {id} leads through more than {MAX_TAGS} tags", lossy(&plan.name));
+    Err(Failure::Refused(number, Refusal::new(Reason::InvalidNewValue, text)))
 }
