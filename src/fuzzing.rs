@@ -9,8 +9,9 @@
 )]
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
@@ -24,7 +25,7 @@ use crate::proto::{
 };
 use crate::store::PackBytes;
 pub use crate::store::index::fuzzed_delta as delta;
-use crate::store::index::{Bases, IndexOptions, Indexer, complete_thin};
+use crate::store::index::{Aside, AsideFile, Bases, IndexOptions, Indexer, PackFile as _, ReadAt, complete_thin};
 use crate::{Error, ErrorKind};
 
 const FORMATS: [ObjectFormat; 2] = [ObjectFormat::Sha1, ObjectFormat::Sha256];
@@ -246,7 +247,7 @@ pub fn index(bytes: &[u8]) -> bool {
         (options.limits.in_memory, options.limits.waiting) = (u64::from(tight >> 4), u64::from(tight >> 2 & 3) * 100);
     }
     options.limits.chain_depth = 50;
-    options.spool = (tight & 2 == 2).then(std::env::temp_dir);
+    options.spool = (tight & 2 == 2).then(|| Arc::new(Apart) as Arc<dyn Aside>);
 
     let mut pack = PackHeader { version: 2, objects: 0 }.wire().to_vec();
     // Where each entry begins, and what it may hold.
@@ -370,5 +371,27 @@ struct Known(HashMap<ObjectId, Vec<u8>>);
 impl Bases for Known {
     fn base(&self, id: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(self.0.get(id).map(|data| (ObjectKind::Blob, data.clone())))
+    }
+}
+
+/// Large objects are put aside in memory again: what reads and writes them is the same, and a fuzzer makes no files.
+#[derive(Debug)]
+struct Apart;
+
+impl Aside for Apart {
+    fn file(&self) -> io::Result<Box<dyn AsideFile>> {
+        Ok(Box::new(Mutex::new(PackBytes::default())))
+    }
+}
+
+impl ReadAt for Mutex<PackBytes> {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.lock().unwrap().read_exact_at(buf, offset)
+    }
+}
+
+impl AsideFile for Mutex<PackBytes> {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.lock().unwrap().write_all_at(bytes, offset)
     }
 }

@@ -1,6 +1,7 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
 mod alternates;
+mod aside;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;

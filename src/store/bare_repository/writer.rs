@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::aside::Quarantined;
 use super::connectivity::Links;
 use super::fs::{File, Fs, unique_suffix};
 use super::incoming_pack::IncomingPack;
@@ -33,7 +35,7 @@ impl PackWriter {
         let mut options = IndexOptions::new(repository.object_format());
         options.detect_collisions = store.settings.detect_collisions;
         options.limits = store.settings.limits;
-        options.spool = Some(directory.path.clone());
+        options.spool = Some(Arc::new(Quarantined { fs: fs.clone(), directory: directory.path.clone() }));
         let links = Links::new(repository.object_format(), fs, directory.path.join("links"));
         let examination = Examination::new(store.examine.clone(), progress.clone());
         let unpack = Unpack::new(store.settings.unpack_limit);
@@ -108,7 +110,10 @@ impl QuarantineDirectory {
 
 impl Drop for QuarantineDirectory {
     fn drop(&mut self) {
-        // Nobody is left to hear of an error; `git prune` clears away what stays.
-        let _ = self.fs.remove_all(&self.path);
+        // Nobody is left to hear of an error; `git prune` clears away what stays. An empty directory goes away even if no
+        // more files can be opened, which others need to be swept.
+        if self.fs.remove_all(&self.path).is_err() {
+            let _ = self.fs.remove_dir(&self.path);
+        }
     }
 }

@@ -1,11 +1,10 @@
 use std::ops::Range;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::delta::{Application, DeltaHeader, Sink, Source};
 use super::options::{Hashing, PackLimits, finish, limit_exceeded};
 use super::reader::EntryReader;
-use super::seam::ReadAt;
+use super::seam::{Aside, ReadAt};
 use super::spool::{Hashed, Spool, SpoolSource, SpoolWriter};
 use crate::proto::{Entry, ObjectId, ObjectKind};
 use crate::{Error, ErrorKind};
@@ -89,7 +88,7 @@ pub(super) struct Maker<'a, P> {
     reader: EntryReader<'a, P>,
     hashing: Hashing,
     limits: PackLimits,
-    spool: Option<&'a Path>,
+    spool: Option<&'a dyn Aside>,
     budget: Option<&'a Budget>,
     instructions: Vec<u8>,
     spare: Vec<Vec<u8>>,
@@ -102,7 +101,7 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         pack_end: u64,
         hashing: Hashing,
         limits: PackLimits,
-        spool: Option<&'a Path>,
+        spool: Option<&'a dyn Aside>,
         budget: Option<&'a Budget>,
     ) -> Self {
         Self {
@@ -129,8 +128,8 @@ impl<'a, P: ReadAt> Maker<'a, P> {
             return Err(limit_exceeded("the length of an object", max_len));
         }
         let kind = entry.kind.object_kind().ok_or_else(|| Error::new(ErrorKind::Store, "the pack has changed"))?;
-        if let Some(directory) = self.spool.filter(|_| self.is_large(kind, entry.size)) {
-            let mut spool = SpoolWriter::new(directory)?;
+        if let Some(aside) = self.spool.filter(|_| self.is_large(kind, entry.size)) {
+            let mut spool = SpoolWriter::new(aside)?;
             loop {
                 let len = self.reader.read(&mut self.instructions)?;
                 if len == 0 {
@@ -165,8 +164,8 @@ impl<'a, P: ReadAt> Maker<'a, P> {
             budget.spend(header.result_size.saturating_add(size))?;
         }
         let application = Application::new(header, base.len())?;
-        if let Some(directory) = self.spool.filter(|_| self.is_large(kind, header.result_size)) {
-            let to = if keep { Some(SpoolWriter::new(directory)?) } else { None };
+        if let Some(aside) = self.spool.filter(|_| self.is_large(kind, header.result_size)) {
+            let to = if keep { Some(SpoolWriter::new(aside)?) } else { None };
             let mut sink = Hashed { hasher: self.hashing.object(kind, header.result_size), to };
             self.apply(application, begin..filled, base, &mut sink)?;
             let content = match sink.to {

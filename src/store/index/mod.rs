@@ -46,6 +46,8 @@ pub(crate) use options::IndexOptions;
 pub use options::PackLimits;
 #[cfg(any(feature = "bare-repository", test))]
 pub(crate) use read::ObjectReader;
+#[cfg(any(feature = "bare-repository", feature = "_fuzzing", test))]
+pub(crate) use seam::{Aside, AsideFile};
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
 pub(crate) use thin::{PackFile, complete_thin};
 #[cfg(feature = "_bench")]

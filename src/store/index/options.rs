@@ -1,6 +1,7 @@
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::seam::Aside;
 use crate::Error;
 use crate::ErrorKind;
 use crate::checksum::Hasher;
@@ -16,8 +17,8 @@ pub(crate) struct IndexOptions {
     pub(crate) detect_collisions: bool,
     /// What a pack may cost.
     pub(crate) limits: PackLimits,
-    /// The directory for the temporary files of large objects; `None` keeps them in memory.
-    pub(crate) spool: Option<PathBuf>,
+    /// Where large objects are put aside; `None` keeps them in memory.
+    pub(crate) spool: Option<Arc<dyn Aside>>,
 }
 
 impl IndexOptions {

@@ -1,14 +1,13 @@
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::content::{Budget, Maker};
 use super::groups::{Claims, Groups};
 use super::lookup::Index;
 use super::options::{Hashing, PackLimits};
-use super::seam::{Bases, ReadAt, Visit};
+use super::seam::{Aside, Bases, ReadAt, Visit};
 use super::table::{Kind, NONE, Table, Tree, id_bytes, set_id};
 use super::walk::{Found, Walker};
 use super::write::Indexer;
@@ -88,7 +87,7 @@ pub(super) struct Shared<'a, P, B, V, F> {
     progress: F,
     pub(super) hashing: Hashing,
     pub(super) limits: PackLimits,
-    pub(super) spool: Option<PathBuf>,
+    pub(super) spool: Option<Arc<dyn Aside>>,
     budget: Budget,
     /// Without the columns that change.
     pub(super) table: Table,

@@ -1,3 +1,4 @@
+use std::fmt::Debug;
 use std::io;
 
 use crate::Error;
@@ -13,6 +14,25 @@ pub(crate) trait ReadAt: Sync {
 impl ReadAt for std::fs::File {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, buf, offset)
+    }
+}
+
+/// Where objects go that are too large for the memory, or wait too long in it.
+pub(crate) trait Aside: Debug + Send + Sync {
+    /// A new file that nobody else sees, gone when it is dropped.
+    fn file(&self) -> io::Result<Box<dyn AsideFile>>;
+}
+
+/// A file that is written and read by several threads.
+pub(crate) trait AsideFile: ReadAt + Debug + Send {
+    /// Writes all of `bytes` from `offset` on.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+}
+
+#[cfg(unix)]
+impl AsideFile for std::fs::File {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
     }
 }
 

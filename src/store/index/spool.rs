@@ -1,13 +1,9 @@
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::content::Budget;
-
 use super::delta::{Sink, Source};
-use super::seam::ReadAt as _;
+use super::seam::{Aside, AsideFile};
 use crate::Error;
 use crate::checksum::Hasher;
 
@@ -16,10 +12,10 @@ const PIECE: usize = 64 * 1024;
 /// How much is read at least, for copies that are shorter.
 const READ_AHEAD: u64 = 4 * 1024;
 
-/// An object in a temporary file that has no name any more: it is gone when this is dropped, or the process is.
+/// An object that was put aside: it is gone when this is dropped, or the process is.
 #[derive(Debug)]
 pub(super) struct Spool {
-    file: Arc<File>,
+    file: Arc<dyn AsideFile>,
     /// Where in the file the object begins.
     start: u64,
     len: u64,
@@ -82,30 +78,42 @@ impl Source for SpoolSource<'_> {
     }
 }
 
-/// Writes an object to a temporary file.
+/// Puts an object aside.
 #[derive(Debug)]
 pub(super) struct SpoolWriter {
-    file: io::BufWriter<File>,
-    len: u64,
+    file: Box<dyn AsideFile>,
+    /// What is not written yet.
+    piece: Vec<u8>,
+    written: u64,
 }
 
 impl SpoolWriter {
-    /// Makes the file in `directory` and takes its name away.
-    pub(super) fn new(directory: &Path) -> Result<Self, Error> {
-        let file = unnamed_file(directory).map_err(trouble)?;
-        Ok(Self { file: io::BufWriter::with_capacity(PIECE, file), len: 0 })
+    pub(super) fn new(aside: &dyn Aside) -> Result<Self, Error> {
+        Ok(Self { file: aside.file().map_err(trouble)?, piece: Vec::with_capacity(PIECE), written: 0 })
     }
 
-    pub(super) fn finish(self) -> Result<Spool, Error> {
-        let file = self.file.into_inner().map_err(|error| trouble(error.into_error()))?;
-        Ok(Spool { file: Arc::new(file), start: 0, len: self.len })
+    pub(super) fn finish(mut self) -> Result<Spool, Error> {
+        self.write_out()?;
+        Ok(Spool { file: self.file.into(), start: 0, len: self.written })
+    }
+
+    fn write_out(&mut self) -> Result<(), Error> {
+        self.file.write_all_at(&self.piece, self.written).map_err(trouble)?;
+        self.written = self.written.saturating_add(self.piece.len() as u64);
+        self.piece.clear();
+        Ok(())
     }
 }
 
 impl Sink for SpoolWriter {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.len = self.len.saturating_add(bytes.len() as u64);
-        self.file.write_all(bytes).map_err(trouble)
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while let Some((now, later)) = bytes.split_at_checked(PIECE.saturating_sub(self.piece.len())) {
+            self.piece.extend_from_slice(now);
+            self.write_out()?;
+            bytes = later;
+        }
+        self.piece.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
@@ -125,26 +133,25 @@ impl Sink for Hashed {
 /// Where objects go that have to wait while deltas are resolved that come of them: one file, used as a stack.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
-    directory: PathBuf,
-    file: Option<Arc<File>>,
+    aside: Arc<dyn Aside>,
+    file: Option<Arc<dyn AsideFile>>,
     end: u64,
 }
 
 impl WaitingRoom {
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, file: None, end: 0 }
+    pub(super) fn new(aside: Arc<dyn Aside>) -> Self {
+        Self { aside, file: None, end: 0 }
     }
 
     /// Puts one more object into the file.
     pub(super) fn put(&mut self, data: &[u8]) -> Result<Spool, Error> {
         let file = match &self.file {
             Some(file) => Arc::clone(file),
-            None => Arc::new(unnamed_file(&self.directory).map_err(trouble)?),
+            None => self.aside.file().map_err(trouble)?.into(),
         };
         self.file = Some(Arc::clone(&file));
         let (start, len) = (self.end, data.len() as u64);
-        let mut out = &*file;
-        out.seek(io::SeekFrom::Start(start)).and_then(|_| out.write_all(data)).map_err(trouble)?;
+        file.write_all_at(data, start).map_err(trouble)?;
         self.end = start.saturating_add(len);
         Ok(Spool { file, start, len })
     }
@@ -152,23 +159,6 @@ impl WaitingRoom {
     /// No object waits any more.
     pub(super) fn clear(&mut self) {
         (self.file, self.end) = (None, 0);
-    }
-}
-
-fn unnamed_file(directory: &Path) -> io::Result<File> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    loop {
-        // Git clears away what begins with `tmp_`, should the process end between the next two lines.
-        let name = format!("tmp_spool_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = directory.join(name);
-        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            opened => {
-                let file = opened?;
-                std::fs::remove_file(&path)?;
-                return Ok(file);
-            }
-        }
     }
 }
 

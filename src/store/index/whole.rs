@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::{Bases, IndexOptions, Indexer};
+use super::{Aside, AsideFile, Bases, IndexOptions, Indexer};
 use crate::checksum::Hasher;
 use crate::proto::{Limits, ObjectFormat, ObjectId, ObjectKind, PackDecoder, PackFrame};
 use crate::{Error, ErrorKind};
@@ -21,6 +22,19 @@ struct NoBases;
 impl Bases for NoBases {
     fn base(&self, _: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(None)
+    }
+}
+
+/// Large objects go to a file in this directory whose name is taken away at once; one thread makes one at a time.
+#[derive(Debug)]
+struct Unnamed(PathBuf);
+
+impl Aside for Unnamed {
+    fn file(&self) -> io::Result<Box<dyn AsideFile>> {
+        let path = self.0.join(format!("aside-{:?}", std::thread::current().id()));
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(Box::new(file))
     }
 }
 
@@ -38,7 +52,7 @@ pub fn index_pack(
     let format = ObjectFormat::Sha1;
     let mut options = IndexOptions::new(format);
     options.detect_collisions = detect_collisions;
-    options.spool = Some(directory.to_path_buf());
+    options.spool = Some(Arc::new(Unnamed(directory.to_path_buf())));
     let mut indexer = Indexer::new(options);
     let mut hasher = Hasher::new(format);
     let mut decoder = PackDecoder::new(format, 64 << 10, &Limits::default());

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use super::super::{Bases, Index, IndexOptions, Indexer, PackFile, ReadAt, Visit, Worker};
+use super::super::{Aside, AsideFile, Bases, Index, IndexOptions, Indexer, PackFile, ReadAt, Visit, Worker};
 use super::decode::decode;
 use crate::Error;
 use crate::checksum::Hasher;
@@ -53,6 +53,16 @@ impl PackFile for Memory {
     }
 }
 
+/// Large objects go to temporary files.
+#[derive(Debug)]
+struct Unnamed;
+
+impl Aside for Unnamed {
+    fn file(&self) -> io::Result<Box<dyn AsideFile>> {
+        Ok(Box::new(tempfile::tempfile()?))
+    }
+}
+
 /// Remembers what it was shown.
 #[derive(Default)]
 pub(super) struct Seen(pub(super) Mutex<Vec<(ObjectId, ObjectKind, usize)>>);
@@ -91,7 +101,7 @@ fn id_in(format: ObjectFormat, kind: ObjectKind, data: &[u8]) -> ObjectId {
 /// Options that keep tests honest about memory, too.
 pub(super) fn options() -> IndexOptions {
     let mut options = IndexOptions::new(ObjectFormat::Sha1);
-    options.spool = Some(std::env::temp_dir());
+    options.spool = Some(Arc::new(Unnamed));
     options
 }
 
