@@ -11,7 +11,7 @@ use crate::proto::ObjectId;
 pub(super) fn tips(repository: &Repository) -> BTreeSet<ObjectId> {
     let objects = repository.objects_dir();
     let mut tips = BTreeSet::new();
-    if !objects.join("info/alternates").exists() {
+    if !repository.fs().exists(&objects.join("info/alternates")).unwrap_or_default() {
         return tips;
     }
     let current = std::env::current_dir().unwrap_or_default();
@@ -26,7 +26,9 @@ pub(super) fn tips(repository: &Repository) -> BTreeSet<ObjectId> {
 }
 
 fn refs_of(git_dir: &Path, borrower: &Repository) -> Option<Vec<ObjectId>> {
-    let lender = Repository::open(git_dir).ok().filter(|lender| lender.object_format() == borrower.object_format())?;
+    let lender = Repository::open_with(git_dir, borrower.fs())
+        .ok()
+        .filter(|lender| lender.object_format() == borrower.object_format())?;
     let refs = lender.refs().list(b"refs/").ok()?;
     // A broken ref has the zero id.
     Some(refs.into_iter().map(|listed| listed.id).filter(|id| !id.is_zero()).collect())

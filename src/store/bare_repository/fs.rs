@@ -1,17 +1,17 @@
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::path::Path;
-#[cfg(test)]
-use std::path::PathBuf;
+use std::fs::{DirEntry, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::shared::Shared;
 use crate::store::index::{PackFile, ReadAt};
 
-/// Every change to the files of a repository goes through here.
+/// Every change to the files of a repository goes through here, and every look at them but those of `gix-odb`, which reads
+/// the objects that are there already.
 ///
 /// In normal builds this is the operating system and nothing else. Tests put a [`Hook`] in between: it sees each
-/// operation before it happens, can record it, and can make it fail.
+/// operation before it happens, can record it, and can make it fail. What the reads of `gix-odb` do when they fail is
+/// tested with a process that has no file descriptors left.
 #[derive(Clone, Default)]
 pub(crate) struct Fs {
     shared: Shared,
@@ -19,22 +19,45 @@ pub(crate) struct Fs {
     hook: Option<std::sync::Arc<dyn Hook>>,
 }
 
-/// One operation that changes files, as a [`Hook`] sees it.
+/// One operation on files, as a [`Hook`] sees it.
 #[cfg(test)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation<'a> {
     CreateDir(&'a Path),
     CreateNew(&'a Path),
     OpenAppend(&'a Path),
-    Write { path: &'a Path, offset: u64, data: &'a [u8] },
+    Write {
+        path: &'a Path,
+        offset: u64,
+        data: &'a [u8],
+    },
     SetModified(&'a Path),
     Sync(&'a Path),
     SyncDir(&'a Path),
-    Rename { from: &'a Path, to: &'a Path },
+    Rename {
+        from: &'a Path,
+        to: &'a Path,
+    },
     ReadOnly(&'a Path),
     Remove(&'a Path),
     RemoveDir(&'a Path),
     RemoveAll(&'a Path),
+    /// A lock is asked for that other processes see.
+    Lock(&'a Path),
+    /// A file or a directory is opened to be read.
+    Open(&'a Path),
+    /// Some of it is read.
+    Read(&'a Path),
+    /// What is there is asked, or where a symbolic link leads.
+    Look(&'a Path),
+}
+
+#[cfg(test)]
+impl Operation<'_> {
+    /// Whether anything is different afterwards.
+    pub(crate) fn is_change(&self) -> bool {
+        !matches!(self, Self::Lock(_) | Self::Open(_) | Self::Read(_) | Self::Look(_))
+    }
 }
 
 /// Sees every operation before it happens; an error takes its place.
@@ -54,19 +77,79 @@ macro_rules! announce {
 }
 
 impl Fs {
-    /// The file system, with the permissions that `core.sharedRepository` asks for.
-    pub(crate) fn new(shared: Shared) -> Self {
-        Self {
-            shared,
-            #[cfg(test)]
-            hook: None,
+    /// The same with other permissions.
+    pub(crate) fn with_shared(&self, shared: Shared) -> Self {
+        let mut fs = self.clone();
+        fs.shared = shared;
+        fs
+    }
+
+    /// The file system with a hook in between.
+    #[cfg(test)]
+    pub(crate) fn hooked(hook: std::sync::Arc<dyn Hook>) -> Self {
+        Self { hook: Some(hook), ..Self::default() }
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        announce!(self, Open(path));
+        announce!(self, Read(path));
+        std::fs::read(path)
+    }
+
+    /// Opens a file to read it.
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
+        announce!(self, Open(path));
+        Ok(self.file(std::fs::File::open(path)?, path, 0))
+    }
+
+    /// What is in a directory.
+    pub(crate) fn read_dir(&self, path: &Path) -> io::Result<impl Iterator<Item = io::Result<DirEntry>> + use<>> {
+        announce!(self, Open(path));
+        let entries = std::fs::read_dir(path)?;
+        // It is the entries that are read, each by itself.
+        #[cfg(test)]
+        let entries = {
+            let failed = self.hook.as_ref().and_then(|hook| hook.before(&Operation::Read(path)).err());
+            failed.map(Err).into_iter().chain(entries)
+        };
+        Ok(entries)
+    }
+
+    /// What is at a path, symbolic links followed.
+    pub(crate) fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        announce!(self, Look(path));
+        std::fs::metadata(path)
+    }
+
+    /// What is at a path; a symbolic link is one.
+    pub(crate) fn symlink_metadata(&self, path: &Path) -> io::Result<Metadata> {
+        announce!(self, Look(path));
+        std::fs::symlink_metadata(path)
+    }
+
+    /// Where a symbolic link leads.
+    pub(crate) fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        announce!(self, Look(path));
+        std::fs::read_link(path)
+    }
+
+    /// Whether there is anything at a path.
+    pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
+        match self.metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// The same with a hook in between.
-    #[cfg(test)]
-    pub(crate) fn with_hook(&self, hook: std::sync::Arc<dyn Hook>) -> Self {
-        Self { shared: self.shared, hook: Some(hook) }
+    /// Whether there is a directory at a path.
+    pub(crate) fn is_dir(&self, path: &Path) -> io::Result<bool> {
+        match self.metadata(path) {
+            Ok(metadata) => Ok(metadata.is_dir()),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates a directory; its parent must exist.
@@ -74,6 +157,12 @@ impl Fs {
         announce!(self, CreateDir(path));
         std::fs::create_dir(path)?;
         self.shared.adjust(path, true)
+    }
+
+    /// Creates a directory and those above it that are missing.
+    pub(crate) fn create_dirs(&self, path: &Path) -> io::Result<()> {
+        announce!(self, CreateDir(path));
+        std::fs::create_dir_all(path)
     }
 
     /// Creates a directory that only its owner may enter, as quarantines are.
@@ -162,7 +251,12 @@ impl std::fmt::Debug for Fs {
     }
 }
 
-/// A file that is being written.
+/// There is no such file, or a directory in its place, or a file in the place of a directory above it.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+}
+
+/// An open file.
 #[derive(Debug)]
 pub(crate) struct File {
     file: std::fs::File,
@@ -190,7 +284,18 @@ impl File {
     /// Tells other processes that the owner of this file lives: the lock (`flock`) goes with the file's last handle,
     /// however the process ends. False if another has it, or if the file system has no locks.
     pub(crate) fn try_lock(&self) -> bool {
-        self.file.try_lock().is_ok()
+        self.lock().is_ok()
+    }
+
+    fn lock(&self) -> io::Result<()> {
+        announce!(self.origin.fs, Lock(&self.origin.path));
+        Ok(self.file.try_lock()?)
+    }
+
+    /// What is known of it, whatever is at its path now.
+    pub(crate) fn metadata(&self) -> io::Result<Metadata> {
+        announce!(self.origin.fs, Look(&self.origin.path));
+        self.file.metadata()
     }
 
     /// Says when the file was modified last; a later write says it again.
@@ -223,8 +328,16 @@ impl Write for File {
     }
 }
 
+impl Read for File {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        announce!(self.origin.fs, Read(&self.origin.path));
+        self.file.read(buf)
+    }
+}
+
 impl ReadAt for File {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        announce!(self.origin.fs, Read(&self.origin.path));
         self.file.read_exact_at(buf, offset)
     }
 }

@@ -75,12 +75,14 @@ impl Migrated {
     }
 }
 
-/// Removes what is there of a pack that has no index yet.
-pub(super) fn remove_hidden(fs: &Fs, packs: &Path, name: &str) {
-    for ending in ["pack", "rev"] {
-        // What is not there is well; what cannot be removed is garbage that `git count-objects -v` shows.
-        let _ = fs.remove(&packs.join(format!("{name}.{ending}")));
-    }
+/// Removes what is there of a pack that has no index yet; says whether nothing is left. What is, is garbage that
+/// `git count-objects -v` shows.
+pub(super) fn remove_hidden(fs: &Fs, packs: &Path, name: &str) -> bool {
+    let is_gone = |ending: &str| match fs.remove(&packs.join(format!("{name}.{ending}"))) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    ["pack", "rev"].map(is_gone) == [true; 2]
 }
 
 impl Drop for Migrated {

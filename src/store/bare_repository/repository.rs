@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fs::{Fs, unique_suffix};
+use super::fs::{Fs, is_absent, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
 use super::rules::{Rules, boolean};
 use super::shared::Shared;
@@ -29,12 +29,17 @@ impl Repository {
     /// Only the repository's own configuration counts. What this crate cannot do right is refused by name: an unknown
     /// repository version or extension, reftables, a linked work tree.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_with(path, &Fs::default())
+    }
+
+    /// The same, its files read and written in another way.
+    pub(crate) fn open_with(path: &Path, fs: &Fs) -> Result<Self, Error> {
         let mut git_dir = path.to_path_buf();
-        if !is_git_dir(&git_dir) {
-            git_dir = follow_dot_git(path)?
+        if !is_git_dir(fs, &git_dir).map_err(unreadable)? {
+            git_dir = follow_dot_git(fs, path)?
                 .ok_or_else(|| Error::new(crate::ErrorKind::Store, "this is not a Git repository"))?;
         }
-        let config = match std::fs::read(git_dir.join("config")) {
+        let config = match fs.read(&git_dir.join("config")) {
             Ok(text) => {
                 Config::parse(&text).map_err(|error| Error::store("the configuration cannot be read", error))?
             }
@@ -66,7 +71,7 @@ impl Repository {
         };
         let hidden = HiddenRefs::new(config.all(&["receive.hiderefs", "transfer.hiderefs"]));
         let rules = Rules::read(&config)?;
-        let fs = Fs::new(shared);
+        let fs = fs.with_shared(shared);
         let refs = Refs::new(git_dir.clone(), format, fs.clone(), options);
         Ok(Self { git_dir, format, bare, refs, hidden, rules, fs })
     }
@@ -76,11 +81,15 @@ impl Repository {
     /// The repository appears whole by one rename: of two that make the same one at the same time, one does and the
     /// other opens it. `HEAD` names the branch `main`.
     pub(crate) fn init(path: &Path, format: ObjectFormat) -> Result<Self, Error> {
-        if !is_git_dir(path) {
-            init_new(path, format, &Fs::default())
-                .map_err(|error| Error::store("the repository cannot be created", error))?;
+        Self::init_with(path, format, &Fs::default())
+    }
+
+    /// The same, its files read and written in another way.
+    pub(super) fn init_with(path: &Path, format: ObjectFormat, fs: &Fs) -> Result<Self, Error> {
+        if !is_git_dir(fs, path).map_err(unreadable)? {
+            init_new(path, format, fs).map_err(|error| Error::store("the repository cannot be created", error))?;
         }
-        let repository = Self::open(path)?;
+        let repository = Self::open_with(path, fs)?;
         if repository.format != format {
             return Err(refusal("a repository of another object format is there already"));
         }
@@ -107,17 +116,9 @@ impl Repository {
         self.bare
     }
 
-    /// How its files are changed.
+    /// How its files are read and changed.
     pub(crate) fn fs(&self) -> &Fs {
         &self.fs
-    }
-
-    /// The same repository with its files changed in another way.
-    #[cfg(test)]
-    pub(crate) fn with_fs(mut self, fs: Fs) -> Self {
-        self.refs.fs = fs.clone();
-        self.fs = fs;
-        self
     }
 
     /// Its refs. All values share what they know of `packed-refs`.
@@ -144,45 +145,57 @@ impl Repository {
 /// Where git would wait for a lock without end, we wait for a minute.
 const MAX_TIMEOUT: u64 = 60_000;
 
+fn unreadable(error: io::Error) -> Error {
+    Error::store("the repository cannot be read", error)
+}
+
 fn refusal(text: &'static str) -> Error {
     Error::new(crate::ErrorKind::Store, text)
 }
 
 /// What git takes for a git directory: a valid `HEAD`, `objects` and `refs`.
-fn is_git_dir(path: &Path) -> bool {
-    path.join("objects").is_dir() && path.join("refs").is_dir() && is_head(&path.join("HEAD"))
+fn is_git_dir(fs: &Fs, path: &Path) -> io::Result<bool> {
+    Ok(fs.is_dir(&path.join("objects"))? && fs.is_dir(&path.join("refs"))? && is_head(fs, &path.join("HEAD"))?)
 }
 
-fn is_head(path: &Path) -> bool {
-    if let Ok(target) = std::fs::read_link(path) {
-        return target.starts_with("refs");
+fn is_head(fs: &Fs, path: &Path) -> io::Result<bool> {
+    if let Ok(target) = fs.read_link(path) {
+        return Ok(target.starts_with("refs"));
     }
-    let Ok(text) = std::fs::read(path) else { return false };
-    match text.strip_prefix(b"ref:") {
+    let Some(text) = read_if_there(fs, path)? else { return Ok(false) };
+    Ok(match text.strip_prefix(b"ref:") {
         Some(target) => target.trim_ascii_start().starts_with(b"refs/"),
         None => [40, 64].iter().any(|len| {
             text.get(..*len).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
                 && text.get(*len).is_none_or(u8::is_ascii_whitespace)
         }),
+    })
+}
+
+fn read_if_there(fs: &Fs, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs.read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 /// The git directory that `.git` in a directory is, or, being a file, names.
-fn follow_dot_git(path: &Path) -> Result<Option<PathBuf>, Error> {
+fn follow_dot_git(fs: &Fs, path: &Path) -> Result<Option<PathBuf>, Error> {
     let dot_git = path.join(".git");
-    if dot_git.is_dir() {
-        return Ok(is_git_dir(&dot_git).then_some(dot_git));
+    if fs.is_dir(&dot_git).map_err(unreadable)? {
+        return Ok(is_git_dir(fs, &dot_git).map_err(unreadable)?.then_some(dot_git));
     }
     for file in [dot_git.as_path(), path] {
-        let Ok(text) = std::fs::read(file) else { continue };
+        let Some(text) = read_if_there(fs, file).map_err(unreadable)? else { continue };
         let Some(target) = text.strip_prefix(b"gitdir: ") else { continue };
         let target = name::os_path(target.trim_ascii_end())
             .ok_or_else(|| refusal("the path in a .git file cannot be used on this system"))?;
         let git_dir = file.parent().unwrap_or(Path::new(".")).join(target);
-        if git_dir.join("commondir").exists() {
+        if fs.exists(&git_dir.join("commondir")).map_err(unreadable)? {
             return Err(refusal("this is a linked work tree; open the main repository"));
         }
-        return Ok(is_git_dir(&git_dir).then_some(git_dir));
+        return Ok(is_git_dir(fs, &git_dir).map_err(unreadable)?.then_some(git_dir));
     }
     Ok(None)
 }
@@ -235,7 +248,7 @@ fn init_new(path: &Path, format: ObjectFormat, fs: &Fs) -> io::Result<()> {
         _ => Path::new("."),
     };
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no name"))?;
-    std::fs::create_dir_all(parent)?;
+    fs.create_dirs(parent)?;
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".init-{}", unique_suffix()));
@@ -243,8 +256,8 @@ fn init_new(path: &Path, format: ObjectFormat, fs: &Fs) -> io::Result<()> {
     let done = fill(&temporary, format, fs).and_then(|()| fs.rename(&temporary, path));
     let Err(error) = done else { return fs.sync_dir(parent) };
     // What we built and could not put in place is only in the way.
-    let _ = std::fs::remove_dir_all(&temporary);
-    if is_git_dir(path) { Ok(()) } else { Err(error) }
+    let _ = fs.remove_all(&temporary);
+    if is_git_dir(fs, path)? { Ok(()) } else { Err(error) }
 }
 
 fn fill(dir: &Path, format: ObjectFormat, fs: &Fs) -> io::Result<()> {
@@ -319,7 +332,7 @@ mod tests {
                     scope.spawn(|| Repository::init(&path, ObjectFormat::Sha1).unwrap());
                 }
             });
-            assert!(is_git_dir(&path));
+            assert!(is_git_dir(&Fs::default(), &path).unwrap());
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 50);
     }

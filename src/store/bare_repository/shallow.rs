@@ -6,7 +6,7 @@ use crate::proto::ObjectId;
 
 /// The commits at which the repository's own history is cut off: its file `shallow` (gitrepository-layout).
 pub(super) fn boundary(repository: &Repository) -> Result<Vec<ObjectId>, Error> {
-    let text = match std::fs::read(repository.git_dir().join("shallow")) {
+    let text = match repository.fs().read(&repository.git_dir().join("shallow")) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::store("the file 'shallow' cannot be read", error)),

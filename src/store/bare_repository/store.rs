@@ -89,7 +89,8 @@ impl BareRepository {
         Self::new(Repository::init(path.as_ref(), format)?)
     }
 
-    fn new(repository: Repository) -> Result<Self, Error> {
+    /// What the store makes of an open repository.
+    pub(super) fn new(repository: Repository) -> Result<Self, Error> {
         sweep::sweep(&repository);
         let odb = repository.odb(u64::MAX)?;
         let settings = Settings {

@@ -1,11 +1,12 @@
 //! Clears away what dead processes left.
 
 use std::ffi::OsStr;
-use std::fs::{DirEntry, File};
+use std::fs::DirEntry;
 use std::io::Read as _;
 use std::path::Path;
 
 use super::Repository;
+use super::fs::{File, Fs};
 use super::migrate::{KEEP_TEXT, remove_hidden};
 use super::writer::OWNER;
 
@@ -15,42 +16,48 @@ use super::writer::OWNER;
 /// it can be locked, nobody owns it any more. What git leaves has no such file and is not touched; `git prune` sees to
 /// that. Nothing here is worth an error: what cannot be removed now is so when the repository is opened again.
 pub(super) fn sweep(repository: &Repository) {
+    let fs = repository.fs();
     let objects = repository.objects_dir();
-    for entry in entries(&objects) {
+    for entry in entries(fs, &objects) {
         let is_quarantine = entry.file_name().as_encoded_bytes().starts_with(b"tmp_objdir-incoming-");
         // Held until all is gone, so that nobody else sweeps here meanwhile.
-        let owner = is_quarantine.then(|| abandoned(&entry.path().join(OWNER))).flatten();
+        let owner = is_quarantine.then(|| abandoned(fs, &entry.path().join(OWNER))).flatten();
         if owner.is_some() {
-            let _ = repository.fs().remove_all(&entry.path());
+            let _ = fs.remove_all(&entry.path());
         }
     }
     let packs = objects.join("pack");
-    for entry in entries(&packs) {
+    for entry in entries(fs, &packs) {
         let path = entry.path();
         let Some(name) = path.file_stem().and_then(OsStr::to_str) else { continue };
         if path.extension() != Some(OsStr::new("keep")) {
             continue;
         }
-        let Some(mut keep) = abandoned(&path) else { continue };
+        let Some(mut keep) = abandoned(fs, &path) else { continue };
         let mut text = Vec::new();
         if (&mut keep).take((KEEP_TEXT.len() as u64).saturating_add(1)).read_to_end(&mut text).is_err()
             || text != KEEP_TEXT
         {
             continue;
         }
-        if !path.with_extension("idx").exists() {
-            remove_hidden(repository.fs(), &packs, name);
+        let swept = match fs.exists(&path.with_extension("idx")) {
+            Ok(true) => true,
+            Ok(false) => remove_hidden(fs, &packs, name),
+            // It may well be there, and refs that need the pack.
+            Err(_) => false,
+        };
+        if swept {
+            let _ = fs.remove(&path);
         }
-        let _ = repository.fs().remove(&path);
     }
 }
 
-fn entries(dir: &Path) -> impl Iterator<Item = DirEntry> {
-    std::fs::read_dir(dir).into_iter().flatten().flatten()
+fn entries(fs: &Fs, dir: &Path) -> impl Iterator<Item = DirEntry> + use<> {
+    fs.read_dir(dir).into_iter().flatten().flatten()
 }
 
 /// A file that somebody owned who is gone: it is there, and could be locked.
-fn abandoned(path: &Path) -> Option<File> {
-    let file = File::open(path).ok()?;
-    file.try_lock().is_ok().then_some(file)
+fn abandoned(fs: &Fs, path: &Path) -> Option<File> {
+    let file = fs.open(path).ok()?;
+    file.try_lock().then_some(file)
 }

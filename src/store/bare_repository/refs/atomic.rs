@@ -56,9 +56,7 @@ impl Refs {
                     match &failure {
                         Failure::Refused(at, refusal) if *at == number => outcomes.refuse(plan, refusal.clone()),
                         Failure::Refused(..) => {}
-                        Failure::Broken(error) => {
-                            outcomes.refuse(plan, packed_failed(&self.git_dir, &plan.name, error))
-                        }
+                        Failure::Broken(error) => outcomes.refuse(plan, packed_failed(self, &plan.name, error)),
                     }
                 }
                 return;

@@ -1,5 +1,4 @@
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::lock::{self, Lock};
@@ -76,7 +75,7 @@ impl Refs {
             Ok(lock) => lock,
             Err(error) => {
                 for Prepared { plan, .. } in gone {
-                    outcomes.refuse(&plan, packed_failed(&self.git_dir, &plan.name, &error));
+                    outcomes.refuse(&plan, packed_failed(self, &plan.name, &error));
                 }
                 return;
             }
@@ -136,7 +135,7 @@ impl Refs {
                 other => other?,
             };
             file.write_all(text)?;
-            file.set_modified(self.next_second())?;
+            file.set_modified(self.next_second()?)?;
             file.sync()?;
             self.fs.rename(&path, &self.packed_path())
         })();
@@ -149,10 +148,14 @@ impl Refs {
     }
 
     /// Now, or a second after `packed-refs` was modified last: whichever is later.
-    fn next_second(&self) -> SystemTime {
+    fn next_second(&self) -> io::Result<SystemTime> {
         let now = SystemTime::now();
-        let last = std::fs::metadata(self.packed_path()).and_then(|metadata| metadata.modified());
-        last.ok().and_then(|last| last.checked_add(Duration::from_secs(1))).map_or(now, |next| next.max(now))
+        let last = match self.fs.metadata(&self.packed_path()) {
+            Ok(metadata) => metadata.modified()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(now),
+            Err(error) => return Err(error),
+        };
+        Ok(last.checked_add(Duration::from_secs(1)).map_or(now, |next| next.max(now)))
     }
 
     /// Writes the logs of a move: of the ref, of the symbolic refs it was reached through, and of `HEAD` if it leads
@@ -182,13 +185,13 @@ pub(super) struct PackedLock {
 }
 
 /// Why a ref could not move that needs `packed-refs` to change.
-pub(super) fn packed_failed(git_dir: &Path, name: &[u8], error: &Error) -> Refusal {
+pub(super) fn packed_failed(refs: &Refs, name: &[u8], error: &Error) -> Refusal {
     let held = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<io::Error>())
         .is_some_and(|source| source.kind() == io::ErrorKind::AlreadyExists);
     let mut refusal = Refusal::io(name, error.clone());
     if held {
-        let why = lock::held(git_dir, b"packed-refs");
+        let why = lock::held(&refs.fs, &refs.git_dir, b"packed-refs");
         refusal.text = Refusal::lock(Reason::Failed, name, why).text;
     }
     refusal

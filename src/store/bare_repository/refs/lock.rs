@@ -69,9 +69,8 @@ impl Lock {
 
 /// What the pusher reads of a lock that another holds. No push holds one for minutes, so the age of an old one says what
 /// is to be done; it is not for us to do it.
-pub(super) fn held(git_dir: &Path, name: &[u8]) -> String {
-    let modified =
-        std::fs::metadata(name::path_below(git_dir, &[name, b".lock"].concat())).and_then(|it| it.modified());
+pub(super) fn held(fs: &Fs, git_dir: &Path, name: &[u8]) -> String {
+    let modified = fs.metadata(&name::path_below(git_dir, &[name, b".lock"].concat())).and_then(|it| it.modified());
     let age = modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
     let text = format!("Unable to create '{}.lock': File exists.", String::from_utf8_lossy(name));
     let age = match age.as_secs() / 60 {

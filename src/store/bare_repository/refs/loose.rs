@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::name;
 use crate::proto::{ObjectFormat, ObjectId};
-use crate::store::bare_repository::fs::Fs;
+use crate::store::bare_repository::fs::{Fs, is_absent};
 
 /// What the file of one ref says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub(crate) enum Loose {
 }
 
 /// Reads the file of a ref; `None` if there is none.
-pub(crate) fn read(git_dir: &Path, name: &[u8], format: ObjectFormat) -> io::Result<Option<Loose>> {
+pub(crate) fn read(fs: &Fs, git_dir: &Path, name: &[u8], format: ObjectFormat) -> io::Result<Option<Loose>> {
     let path = name::path_below(git_dir, name);
-    let is_link = match std::fs::symlink_metadata(&path) {
+    let is_link = match fs.symlink_metadata(&path) {
         Ok(metadata) if metadata.is_dir() => return Ok(None),
         Ok(metadata) => metadata.is_symlink(),
         Err(error) if is_absent(&error) => return Ok(None),
@@ -29,24 +29,19 @@ pub(crate) fn read(git_dir: &Path, name: &[u8], format: ObjectFormat) -> io::Res
     if is_link {
         // Old repositories have symbolic links for symbolic refs.
         #[cfg(unix)]
-        if let Ok(target) = std::fs::read_link(&path) {
+        if let Ok(target) = fs.read_link(&path) {
             let target = std::os::unix::ffi::OsStrExt::as_bytes(target.as_os_str());
             if name::is_valid(target) {
                 return Ok(Some(Loose::Symbolic(target.to_vec())));
             }
         }
     }
-    match std::fs::read(&path) {
+    match fs.read(&path) {
         Ok(text) => Ok(Some(parse(&text, format))),
         Err(error) if is_link && error.kind() == io::ErrorKind::NotFound => Ok(Some(Loose::Broken)),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// There is no such file, or a directory in its place, or a file in the place of a directory above it.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
 }
 
 fn parse(text: &[u8], format: ObjectFormat) -> Loose {
@@ -63,11 +58,11 @@ fn parse(text: &[u8], format: ObjectFormat) -> Loose {
 }
 
 /// The names of the files below a directory of refs, given as `refs/` or `refs/heads/a/`, in no order.
-pub(crate) fn names(git_dir: &Path, below: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+pub(crate) fn names(fs: &Fs, git_dir: &Path, below: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     let mut dirs = vec![below.to_vec()];
     while let Some(dir) = dirs.pop() {
-        let entries = match std::fs::read_dir(name::path_below(git_dir, &dir)) {
+        let entries = match fs.read_dir(&name::path_below(git_dir, &dir)) {
             Ok(entries) => entries,
             Err(error) if is_absent(&error) => continue,
             Err(error) => return Err(error),
@@ -89,7 +84,7 @@ pub(crate) fn names(git_dir: &Path, below: &[u8]) -> io::Result<Vec<Vec<u8>>> {
             if kind.is_dir() {
                 name.push(b'/');
                 dirs.push(name);
-            } else if !kind.is_symlink() || std::fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_file()) {
+            } else if !kind.is_symlink() || fs.metadata(&entry.path()).is_ok_and(|metadata| metadata.is_file()) {
                 // A link to nothing is no ref to git; one to a directory would lead out of the repository, or in
                 // circles.
                 names.push(name);
@@ -168,7 +163,7 @@ fn make_parents(fs: &Fs, path: &Path, touched: &mut Touched) -> io::Result<()> {
     // From the nearest directory up to the first that is there, then down again.
     let mut missing: Vec<&Path> = Vec::new();
     for dir in path.ancestors().skip(1) {
-        match std::fs::metadata(dir) {
+        match fs.metadata(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(dir),
             Err(error) => return Err(error),
             Ok(metadata) if metadata.is_dir() => break,
@@ -198,7 +193,7 @@ pub(crate) fn remove_empty_dirs(fs: &Fs, dir: &Path) -> io::Result<()> {
                 _ => continue,
             }
         }
-        let entries = match std::fs::read_dir(&dir) {
+        let entries = match fs.read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

@@ -80,7 +80,7 @@ struct Current {
 /// What the ref holds, now that nobody else may change it.
 fn read_under_lock(refs: &Refs, plan: &Plan) -> Result<Current, Refusal> {
     let name = &plan.name;
-    let value = loose::read(&refs.git_dir, name, refs.format).map_err(|error| Refusal::io(name, error))?;
+    let value = loose::read(&refs.fs, &refs.git_dir, name, refs.format).map_err(|error| Refusal::io(name, error))?;
     let is_loose = value.is_some();
     let value = match value {
         Some(value) => Some(value),
@@ -112,7 +112,9 @@ pub(super) fn check_room(refs: &Refs, name: &[u8]) -> Result<(), Refusal> {
     let failed = |error| Refusal::io(name, error);
     let packed = refs.packed().map_err(|error| Refusal::io(name, error))?;
     for prefix in name::prefixes(name) {
-        if packed.get(prefix).is_some() || loose::read(&refs.git_dir, prefix, refs.format).map_err(failed)?.is_some() {
+        if packed.get(prefix).is_some()
+            || loose::read(&refs.fs, &refs.git_dir, prefix, refs.format).map_err(failed)?.is_some()
+        {
             return Err(Refusal::conflict(name, prefix));
         }
     }
@@ -120,7 +122,7 @@ pub(super) fn check_room(refs: &Refs, name: &[u8]) -> Result<(), Refusal> {
     if let Some(record) = packed.with_prefix(&below).next() {
         return Err(Refusal::conflict(name, packed.name(record)));
     }
-    match loose::names(&refs.git_dir, &below).map_err(failed)?.into_iter().min() {
+    match loose::names(&refs.fs, &refs.git_dir, &below).map_err(failed)?.into_iter().min() {
         Some(other) => Err(Refusal::conflict(name, &other)),
         None => Ok(()),
     }
@@ -129,7 +131,7 @@ pub(super) fn check_room(refs: &Refs, name: &[u8]) -> Result<(), Refusal> {
 fn cannot_lock(refs: &Refs, name: &[u8], error: io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            let mut refusal = Refusal::lock(Reason::Failed, name, lock::held(&refs.git_dir, name));
+            let mut refusal = Refusal::lock(Reason::Failed, name, lock::held(&refs.fs, &refs.git_dir, name));
             refusal.source = Some(crate::Error::store(format!("'{}.lock' is held by another", lossy(name)), error));
             refusal
         }

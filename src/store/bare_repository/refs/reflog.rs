@@ -4,7 +4,7 @@ use std::path::Path;
 use super::loose::{Touched, remove_empty_dirs, remove_empty_parents, with_parents};
 use super::name;
 use crate::proto::ObjectId;
-use crate::store::bare_repository::fs::Fs;
+use crate::store::bare_repository::fs::{Fs, is_absent};
 
 /// Which refs get a log (`core.logAllRefUpdates` in git-config).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,9 @@ impl Reflog {
                 other => other,
             })
         } else {
-            match std::fs::metadata(&path) {
+            match fs.metadata(&path) {
                 Ok(metadata) if metadata.is_file() => fs.open_append(&path, false),
+                Err(error) if !is_absent(&error) => return Err(error),
                 _ => return Ok(()),
             }
         };
@@ -76,7 +77,7 @@ impl Reflog {
 pub(crate) fn remove(fs: &Fs, git_dir: &Path, name: &[u8]) {
     let root = git_dir.join("logs");
     // The ref is gone; a log that cannot be removed is only untidy.
-    if std::fs::symlink_metadata(name::path_below(&root, name)).is_ok_and(|metadata| metadata.is_file())
+    if fs.symlink_metadata(&name::path_below(&root, name)).is_ok_and(|metadata| metadata.is_file())
         && fs.remove(&name::path_below(&root, name)).is_ok()
     {
         remove_empty_parents(fs, &root, name);

@@ -9,14 +9,14 @@ use super::name;
 use super::packed::Packed;
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId};
-use crate::store::bare_repository::fs::Fs;
+use crate::store::bare_repository::fs::{File, Fs};
 
 /// The refs of one repository. Cloning is cheap, and clones share what they know of `packed-refs`.
 #[derive(Clone, Debug)]
 pub(crate) struct Refs {
     pub(super) git_dir: PathBuf,
     pub(super) format: ObjectFormat,
-    pub(in crate::store::bare_repository) fs: Fs,
+    pub(super) fs: Fs,
     pub(super) options: RefsOptions,
     cache: Arc<Mutex<Option<Cached>>>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct RefsOptions {
 #[derive(Debug)]
 struct Cached {
     // Held open: as long as it is, no other file can have its inode number, so "same number" means "same file".
-    file: std::fs::File,
+    file: File,
     packed: Arc<Packed>,
 }
 
@@ -102,7 +102,7 @@ impl Refs {
 
     /// The branch that `HEAD` names, born or not; `None` for a detached `HEAD`.
     pub(crate) fn head(&self) -> Result<Option<Vec<u8>>, Error> {
-        match loose::read(&self.git_dir, b"HEAD", self.format).map_err(unreadable)? {
+        match loose::read(&self.fs, &self.git_dir, b"HEAD", self.format).map_err(unreadable)? {
             Some(Loose::Symbolic(target)) => Ok(Some(target)),
             _ => Ok(None),
         }
@@ -113,9 +113,9 @@ impl Refs {
     pub(crate) fn list(&self, prefix: &[u8]) -> Result<Vec<Listed>, Error> {
         // Loose ones first: a ref that is packed meanwhile is then found in the file that is read after it.
         let mut found: Vec<(Vec<u8>, Option<Loose>)> = Vec::new();
-        for name in loose::names(&self.git_dir, prefix).map_err(unreadable)? {
+        for name in loose::names(&self.fs, &self.git_dir, prefix).map_err(unreadable)? {
             if name::is_valid(&name) {
-                let value = loose::read(&self.git_dir, &name, self.format).map_err(unreadable)?;
+                let value = loose::read(&self.fs, &self.git_dir, &name, self.format).map_err(unreadable)?;
                 found.push((name, value));
             }
         }
@@ -149,7 +149,7 @@ impl Refs {
 
     /// What one ref holds, symbolic refs not followed.
     pub(super) fn read(&self, name: &[u8]) -> Result<Option<Loose>, Error> {
-        match loose::read(&self.git_dir, name, self.format).map_err(unreadable)? {
+        match loose::read(&self.fs, &self.git_dir, name, self.format).map_err(unreadable)? {
             Some(loose) => Ok(Some(loose)),
             // Packed after we looked for the file: `packed-refs` is read after that.
             None => Ok(self.packed()?.get(name).map(|record| Loose::Id(record.id))),
@@ -161,14 +161,14 @@ impl Refs {
         let path = self.packed_path();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = cache.as_ref() {
-            match is_same_file(&cached.file, &path) {
+            match is_same_file(&self.fs, &cached.file, &path) {
                 Ok(true) => return Ok(Arc::clone(&cached.packed)),
                 Ok(false) => {}
                 Err(error) => return Err(unreadable(error)),
             }
         }
         *cache = None;
-        let mut file = match std::fs::File::open(&path) {
+        let mut file = match self.fs.open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
             Err(error) => return Err(unreadable(error)),
@@ -195,9 +195,9 @@ pub(super) fn unreadable(error: io::Error) -> Error {
 
 /// Whether an open file is still the one at a path, with the same bytes.
 #[cfg(unix)]
-fn is_same_file(file: &std::fs::File, path: &Path) -> io::Result<bool> {
+fn is_same_file(fs: &Fs, file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
-    let there = match std::fs::metadata(path) {
+    let there = match fs.metadata(path) {
         Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
@@ -208,6 +208,6 @@ fn is_same_file(file: &std::fs::File, path: &Path) -> io::Result<bool> {
 
 /// Elsewhere files have no number to know them by.
 #[cfg(not(unix))]
-fn is_same_file(_: &std::fs::File, _: &Path) -> io::Result<bool> {
+fn is_same_file(_: &Fs, _: &File, _: &Path) -> io::Result<bool> {
     Ok(false)
 }

@@ -263,7 +263,7 @@ pub(super) enum Recorded {
     RemoveAll(PathBuf),
 }
 
-/// Records the operations of a push.
+/// Records what a push changes.
 #[derive(Debug, Default)]
 pub(super) struct Recorder(pub(super) Mutex<Vec<Recorded>>);
 
@@ -278,6 +278,7 @@ impl Hook for Recorder {
             Operation::Rename { from, to } => Recorded::Rename(from.into(), to.into()),
             // Rights are nothing that a crash could make dangerous.
             Operation::ReadOnly(_) | Operation::SetModified(_) => return Ok(()),
+            Operation::Lock(_) | Operation::Open(_) | Operation::Read(_) | Operation::Look(_) => return Ok(()),
             Operation::Remove(path) => Recorded::Remove(path.into()),
             Operation::RemoveDir(path) => Recorded::RemoveDir(path.into()),
             Operation::RemoveAll(path) => Recorded::RemoveAll(path.into()),

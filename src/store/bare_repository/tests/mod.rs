@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use tower::ServiceBuilder;
 
-use super::fs::Hook;
+use super::fs::{Fs, Hook};
 use super::testing::{Sandbox, command, format, git, try_git};
 use super::{BareRepository, Repository};
+use crate::Error;
 use crate::checksum::ChecksumLayer;
 use crate::receive::ReceivePack;
 use crate::serve::{Linger, Serve};
-use crate::store::Store as _;
+use crate::store::{PackLimits, Store as _};
 
 /// What each ref holds; a ref that is not there has no entry.
 type Values = BTreeMap<String, String>;
@@ -68,6 +69,9 @@ impl World {
         }
         sandbox.in_bare(&["repack", "-adq"]);
         sandbox.in_bare(&["config", "receive.unpackLimit", limit]);
+        // Somebody to borrow from, whose refs nobody has to send.
+        git(sandbox.dir.path(), &["clone", "-q", "--bare", "bare.git", "lender.git"]);
+        std::fs::write(sandbox.bare().join("objects/info/alternates"), "../../lender.git/objects\n").unwrap();
         let _ = std::fs::remove_dir_all(sandbox.bare().join("hooks"));
         let saved = sandbox.dir.path().join("saved");
         copy(&sandbox.bare(), &saved);
@@ -116,7 +120,7 @@ impl World {
             let has: String = from.values().map(|id| format!("^{id}\n")).collect();
             request.extend(self.pack(&(wanted + &has)));
         }
-        Push { request, atomic, before: from.clone(), after }
+        Push { request, atomic, before: from.clone(), after, limits: PackLimits::default() }
     }
 
     /// A thin pack of what these revisions have.
@@ -136,6 +140,18 @@ impl World {
     /// A push that makes branches that nobody else minds, of objects that the others bring as well.
     fn next(&self) -> Push {
         self.push(&self.before, false, &[("next", Some(3)), ("next-but-one", Some(2))])
+    }
+
+    /// The one push of a shape; `put aside` is `each` with no memory for objects.
+    fn single(&self, shape: &str) -> Push {
+        let aside = shape == "put aside";
+        let shape = if aside { "each" } else { shape };
+        let mut shapes = self.shapes().into_iter();
+        let mut push = shapes.find_map(|(name, pushes)| pushes.into_iter().next().filter(|_| name == shape)).unwrap();
+        if aside {
+            (push.limits.in_memory, push.limits.waiting) = (0, 0);
+        }
+        push
     }
 
     /// Pushes with every kind of ref in them.
@@ -174,6 +190,7 @@ struct Push {
     atomic: bool,
     before: Values,
     after: Values,
+    limits: PackLimits,
 }
 
 impl Push {
@@ -183,26 +200,28 @@ impl Push {
         names.into_iter().filter(|name| self.before.get(*name) != self.after.get(*name))
     }
 
-    /// Pushes into a repository; the hook sees each change of a file.
+    /// Pushes into a repository; the hook sees each operation on a file.
     fn run(&self, bare: &Path, hook: Option<Arc<dyn Hook>>) -> Said {
-        let mut store = BareRepository::open(bare).unwrap().threads(1);
-        if let Some(hook) = hook {
-            let repository = Repository::open(bare).unwrap();
-            let fs = repository.fs().with_hook(hook);
-            store.repository = Arc::new(repository.with_fs(fs));
-        }
+        self.try_run(bare, hook).unwrap()
+    }
+
+    /// The same; an error if there is nothing to push to.
+    fn try_run(&self, bare: &Path, hook: Option<Arc<dyn Hook>>) -> Result<Said, Error> {
+        let fs = hook.map(Fs::hooked).unwrap_or_default();
+        let store = BareRepository::new(Repository::open_with(bare, &fs)?)?.threads(1).limits(self.limits);
         let mut said = Vec::new();
         // When the runtime is dropped, what cleans up behind the push is waited for.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             let request = std::io::Cursor::new(self.request.clone());
-            let advertisement = store.advertise().await.unwrap();
+            let advertisement = store.advertise().await?;
             let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
             let serve = Serve::new().linger(Linger::none());
             serve.serve(request, &mut said, advertisement, service).await.unwrap();
+            Ok(())
         });
         drop(runtime);
-        Said::read(&said)
+        served.map(|()| Said::read(&said))
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::store::bare_repository::fs::{Hook, Operation};
+use crate::store::bare_repository::fs::{Fs, Hook, Operation};
 
-/// Fails the operation of one number; as a crash, all after it as well.
+/// Fails the change of one number; as a crash, all after it as well.
 struct Fault {
     count: AtomicUsize,
     at: usize,
@@ -14,7 +14,10 @@ struct Fault {
 }
 
 impl Hook for Fault {
-    fn before(&self, _: &Operation<'_>) -> io::Result<()> {
+    fn before(&self, operation: &Operation<'_>) -> io::Result<()> {
+        if !operation.is_change() {
+            return Ok(());
+        }
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         if number == self.at || (self.crash && number > self.at) {
             return Err(io::Error::other("injected"));
@@ -76,9 +79,8 @@ fn for_each_fault(
     for at in 0.. {
         restore(&world, &saved);
         let fault = Arc::new(Fault { count: AtomicUsize::new(0), at, crash });
-        let repository = Repository::open(&world.sandbox.bare()).unwrap();
-        let fs = repository.fs().with_hook(fault.clone());
-        let refs = repository.with_fs(fs).refs();
+        let repository = Repository::open_with(&world.sandbox.bare(), &Fs::hooked(fault.clone())).unwrap();
+        let refs = repository.refs();
         let results = refs.transaction(&updates, mode, &AllCommits, &reflog());
         if fault.count.load(Ordering::Relaxed) <= at {
             assert!(results.iter().all(Result::is_ok));
