@@ -107,6 +107,34 @@ fn a_line_that_is_cut_anywhere_leaves_nothing() {
     assert_takes_pushes(&forge, &source, &target);
 }
 
+/// Whatever it is that cannot be opened, also by what reads the objects that are there: a push is refused in words, or
+/// done, and neither half.
+#[test]
+fn a_forge_that_runs_out_of_file_descriptors_refuses_pushes() {
+    let (forge, source, target, idle) = forge(&[]);
+    let mut taken = Vec::new();
+    for free in 1..=12 {
+        let name = format!("refs/heads/with-{free}");
+        source.commit("main", &[("file", format!("with {free}\n").as_bytes())]);
+        eventually("the last push is over", || forge.open_files() <= idle);
+        forge.limit_files(idle + free);
+        let push = source.try_push(&forge.url("git", "demo.git"), &["-q", &format!("main:{name}")]);
+        forge.limit_files(1024);
+        let moved = target.refs().into_iter().any(|(there, _)| there == name);
+        assert_eq!(push.status.success(), moved, "{free}: {}", push.stderr);
+        let refused = ["[remote rejected]", "fatal: remote error: "].iter().any(|words| push.stderr.contains(words));
+        assert!(moved || refused, "{free}: {}", push.stderr);
+        assert!(!push.stderr.contains("os error"), "{free}: {}", push.stderr);
+        target.fsck();
+        taken.extend(moved.then_some(name));
+    }
+    assert!((1..12).contains(&taken.len()), "{taken:?}");
+    let gone: Vec<_> = ["-q", "--delete"].into_iter().chain(taken.iter().map(String::as_str)).collect();
+    source.push(&forge.url("git", "demo.git"), &gone);
+    assert_takes_pushes(&forge, &source, &target);
+    target.assert_no_leftovers();
+}
+
 #[test]
 fn a_client_that_stalls_is_let_go_and_others_are_not_held_up() {
     // More stalled clients than may push at once.

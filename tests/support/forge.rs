@@ -111,6 +111,14 @@ impl Forge {
         std::fs::read_dir(dir).map_or(0, Iterator::count)
     }
 
+    /// Lets it have at most so many, from now on.
+    #[track_caller]
+    pub fn limit_files(&self, most: usize) {
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args([format!("--pid={}", self.child.id()), format!("--nofile={most}:")]);
+        super::git::run(prlimit, b"").expect_success("prlimit");
+    }
+
     /// Asks it to stop, as a service manager does.
     pub fn terminate(&self) {
         let mut kill = Command::new("kill");
