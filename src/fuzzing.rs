@@ -356,7 +356,8 @@ fn put(pack: &mut Vec<u8>, bits: u8, between: &[u8], data: &[u8]) {
     pack.extend_from_slice(between);
     let mut zlib = ZlibEncoder::new(pack, Compression::none());
     zlib.write_all(data).unwrap();
-    zlib.finish().unwrap();
+    // By value it would be freed while it is lent, says Miri: zlib-rs has its state behind a reference.
+    zlib.try_finish().unwrap();
 }
 
 fn id_of(format: ObjectFormat, kind: ObjectKind, data: &[u8]) -> ObjectId {

@@ -91,6 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks git")]
     fn names_are_judged_as_git_check_ref_format_does() {
         let git = |name: &str| {
             std::process::Command::new("git")

@@ -96,6 +96,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks git")]
     fn what_is_hidden_is_what_git_hides() {
         let names =
             ["refs/heads/a", "refs/heads/ab", "refs/heads/a-b", "refs/pull/1/head", "refs/pull/2/x/y", "refs/pulls/1"];

@@ -4,7 +4,9 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 /// One inflater for all entries of a pack. Resetting it is cheap, making a new one is not.
 pub(crate) struct Inflater {
-    state: Decompress,
+    // zlib-rs has its state behind a `&mut`. A function that takes such a value and drops it frees what is lent to it for
+    // as long as it runs, which Miri calls undefined; behind a box nothing is lent.
+    state: Box<Decompress>,
     fresh: bool,
 }
 
@@ -31,7 +33,7 @@ pub(crate) enum StepState {
 
 impl Inflater {
     pub(crate) fn new() -> Self {
-        Self { state: Decompress::new(true), fresh: true }
+        Self { state: Box::new(Decompress::new(true)), fresh: true }
     }
 
     /// Makes ready for the next stream.

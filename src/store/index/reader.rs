@@ -19,7 +19,8 @@ pub(super) struct EntryReader<'p, P> {
     format: ObjectFormat,
     /// Where the last entry of the pack ends.
     pack_end: u64,
-    inflater: Decompress,
+    // Boxed for the reason that `proto::pack::inflate` gives.
+    inflater: Box<Decompress>,
     whole_inflater: WholeInflater,
     window: Vec<u8>,
     /// Where in the pack the window begins.
@@ -41,7 +42,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
             pack,
             format,
             pack_end,
-            inflater: Decompress::new(true),
+            inflater: Box::new(Decompress::new(true)),
             whole_inflater: WholeInflater::new(),
             window: vec![0; WINDOW],
             window_start: 0,
