@@ -1,9 +1,10 @@
+use std::future::poll_fn;
 use std::mem;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::codec::{Decoder, FramedRead};
 
@@ -84,6 +85,19 @@ impl Linger {
         let _ = timeout(self.total, all).await;
         discarded
     }
+}
+
+/// Lets other tasks have the thread once. Tokio's own needs its runtime, which the core does without.
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Reads what there is of a push; says whether that is its end. Of one that is malformed nobody knows.

@@ -86,8 +86,11 @@ fn place(objects: &Path, id: &ObjectId) -> (PathBuf, PathBuf) {
 
 /// What stands in the file of an object. Fast rather than small, as with git: a gc will pack it.
 fn deflated(kind: ObjectKind, data: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    let mut deflated = Vec::new();
+    let mut encoder = ZlibEncoder::new(&mut deflated, Compression::fast());
     write!(encoder, "{} {}\0", kind.name(), data.len())?;
     encoder.write_all(data)?;
-    encoder.finish()
+    encoder.try_finish()?;
+    drop(encoder);
+    Ok(deflated)
 }
