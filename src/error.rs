@@ -53,6 +53,8 @@ pub enum ErrorKind {
     Transport,
     /// The server's own trouble: its disk, its repository, its configuration.
     Store,
+    /// There is no repository where the server looks for one.
+    NotFound,
 }
 
 impl Error {
@@ -117,7 +119,7 @@ impl Error {
 
     /// Whether the server caused the error.
     pub fn is_local(&self) -> bool {
-        matches!(self.inner.kind, ErrorKind::Store)
+        matches!(self.inner.kind, ErrorKind::Store | ErrorKind::NotFound)
     }
 
     /// What the pusher may read: the error itself if it is remote, `internal error` if it is local.

@@ -204,6 +204,21 @@ async fn an_error_refuses_all_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_all_leaves_the_reasons_that_refs_have() {
+    let thin = Arc::new(Thin::new());
+    let stored = thin.repo.stored();
+    let look = Look::new(&thin, |push| {
+        push.request_mut().refuse(0, "not this one");
+        Err(Error::refused("none of them"))
+    });
+    let reply = push(thin.bare(), look, &thin.request()).await;
+    let reasons: Vec<_> = reply.refs.into_iter().map(|(_, result)| result.unwrap_err()).collect();
+    assert_eq!((reply.unpack.as_str(), reasons), ("ok", vec!["not this one".to_owned(), "none of them".to_owned()]));
+    assert_eq!(thin.repo.stored(), stored);
+    thin.repo.assert_no_leftovers();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_second_policy_is_not_asked_when_the_first_left_nothing() {
     let thin = Arc::new(Thin::new());
     let first = Look::new(&thin, |push| {

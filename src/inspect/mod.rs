@@ -2,7 +2,8 @@
 //!
 //! It sees what the client sends, as it is sent: whole objects as they are, deltas as instructions. That is enough to
 //! judge kinds, sizes, counts and the content of whole objects, and the earliest that anybody can. To see all objects
-//! with their deltas resolved, have the store show them (its setting `scan`).
+//! with their deltas resolved, have the store show them (its setting `scan`), and bound what deltas make (its setting
+//! `limits`).
 //!
 //! ```
 //! use receive_pack::Error;

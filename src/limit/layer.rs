@@ -46,7 +46,10 @@ impl LimitLayer {
         self
     }
 
-    /// Bytes that one entry inflates to. An opaque pack is not inflated, so this limit does not hold it.
+    /// Bytes that one entry inflates to. An opaque pack is not inflated, so this limit does not hold it. A delta counts as
+    /// it stands; the store bounds the objects that deltas make
+    #[cfg_attr(feature = "_index", doc = "([`PackLimits::delta_result`](crate::store::PackLimits::delta_result)).")]
+    #[cfg_attr(not(feature = "_index"), doc = "(`PackLimits::delta_result`).")]
     #[must_use]
     pub fn object_size(mut self, bytes: u64) -> Self {
         self.limits.object_size = Some(bytes);

@@ -40,7 +40,7 @@ pub struct Rewritten {
 }
 
 impl Rewritten {
-    /// This ref was moved, from this old id.
+    /// This ref was moved, from this old id; the zero id if it was created.
     pub fn of(name: impl Into<Bytes>, old: ObjectId) -> Self {
         Self { name: Some(name.into()), old: Some(old), ..Self::default() }
     }

@@ -82,8 +82,8 @@ pub struct UpdateRequest {
     certificate: Option<Certificate>,
     /// As many as there are commands.
     refusals: Vec<Option<Cow<'static, str>>>,
-    /// As many as there are commands: what is done in place of one.
-    rewrites: Vec<Option<Rewrite>>,
+    /// As many as there are commands: what is done in place of one. Boxed, for there is nearly always nothing.
+    rewrites: Vec<Option<Box<Rewrite>>>,
 }
 
 /// What is done in place of a command.
@@ -222,9 +222,26 @@ impl UpdateRequest {
     /// when the pack is in it may also be a ref that is hidden from pushers. Such a policy names a new id whose history
     /// it knows to be there, as that of any ref is: only what the client named is looked at when the pack comes in.
     /// Whether the update is [forced](Rewritten::forced) is the policy's to say.
+    ///
+    /// ```
+    /// use receive_pack::proto::{ObjectId, Rewritten};
+    /// use receive_pack::push::UpdateRequest;
+    ///
+    /// /// Whatever is pushed for review becomes the first version of a new change.
+    /// fn open_changes(request: &mut UpdateRequest, mut next: u32) {
+    ///     for (index, command) in request.commands().to_vec().iter().enumerate() {
+    ///         if command.name.starts_with(b"refs/for/") {
+    ///             // Zero: the ref is to be created.
+    ///             let old = ObjectId::zero(command.new.format());
+    ///             request.rewrite(index, Rewritten::of(format!("refs/changes/{next}"), old));
+    ///             next += 1;
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub fn rewrite(&mut self, index: usize, to: Rewritten) {
         if let (Some(command), Some(slot)) = (self.commands.get(index), self.rewrites.get_mut(index)) {
-            *slot = Some(Rewrite { command: to.command(command), told: to.beside(command) });
+            *slot = Some(Box::new(Rewrite { command: to.command(command), told: to.beside(command) }));
         }
     }
 
@@ -272,6 +289,6 @@ impl UpdateRequest {
 }
 
 /// What a command comes to.
-fn planned<'a>(command: &'a Command, rewrite: &'a Option<Rewrite>) -> &'a Command {
+fn planned<'a>(command: &'a Command, rewrite: &'a Option<Box<Rewrite>>) -> &'a Command {
     rewrite.as_ref().map_or(command, |rewrite| &rewrite.command)
 }

@@ -48,8 +48,8 @@ pub trait PreReceive: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A [refusal](Error::refused) refuses all of the push, in its words; any other remote error makes it an unpack
-    /// error. A local one is the server's own trouble.
+    /// A [refusal](Error::refused) refuses all of the push, in its words where a ref has no reason yet; any other remote
+    /// error makes it an unpack error. A local one is the server's own trouble.
     fn pre_receive(&self, push: &mut Received<'_>) -> impl Future<Output = Result<(), Error>> + Send;
 }
 

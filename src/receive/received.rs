@@ -48,6 +48,9 @@ impl<'a> Received<'a> {
     }
 
     /// The objects that the push brought, each once, in no order.
+    ///
+    /// A policy that judges these refuses all of the push, not single refs: what a refused ref would have pointed at lands
+    /// with what the other refs need, and is new to no later push.
     pub fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + Send {
         self.objects.new_objects()
     }

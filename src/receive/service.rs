@@ -34,6 +34,8 @@ impl<St: Store> ReceivePack<St> {
 
 impl<St, P> ReceivePack<St, P> {
     /// Asks this policy, after those that were given before, once the pack is in and before any ref moves.
+    ///
+    /// For the whole to be a service the policy must be [`Clone`], as a policy in an `Arc` is.
     #[must_use]
     pub fn pre_receive<Q>(self, policy: Q) -> ReceivePack<St, (P, Q)> {
         ReceivePack { store: self.store, policy: (self.policy, policy) }
@@ -88,7 +90,14 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
             request.settle_atomic();
             if !request.is_refused() {
                 let mut received = Received::new(&mut request, extensions, &progress, &quarantine);
-                self.policy.pre_receive(&mut received).await?;
+                match self.policy.pre_receive(&mut received).await {
+                    // Of refs that were refused before, the reason stays.
+                    Err(error) if error.kind() == ErrorKind::Refused => {
+                        let reason = error.to_string();
+                        request.refuse_where(|_| Some(reason.clone()));
+                    }
+                    result => result?,
+                }
                 // The policy may have named other refs.
                 judge_names(&mut request);
                 request.settle_atomic();

@@ -24,6 +24,9 @@
 //! # drop(service);
 //! ```
 //!
+//! Rules judge the ref that will be moved. Behind something that [rewrites](crate::push::UpdateRequest::rewrite) they see
+//! the other name: allow it, too, or keep these rules to the layer outside of that.
+//!
 //! # Patterns
 //!
 //! | pattern | the refs |

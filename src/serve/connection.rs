@@ -96,7 +96,8 @@ impl Served {
         self.report.as_ref()
     }
 
-    /// The service's error, if the push failed by the server's own trouble: the client was told `internal error`.
+    /// The service's error, if it gave one instead of a report: the client was told `internal error`, unless it was a
+    /// [remote](Error::is_remote) one, a refusal for example.
     pub fn error(&self) -> Option<&BoxError> {
         self.error.as_ref()
     }

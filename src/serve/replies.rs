@@ -67,16 +67,12 @@ impl Replies {
     fn report(&self) -> Option<Report> {
         match self.outcome.as_ref()? {
             Ok(report) => Some(report.clone()),
-            Err(error) => Some(Report::unpack_failed(reason(error), &self.commands)),
+            // Our own errors know what the pusher may read; of any other it is told only that there was one.
+            Err(error) => Some(match error.downcast_ref::<Error>() {
+                Some(error) => Report::from_error(error, &self.commands),
+                None => Report::unpack_failed("internal error", &self.commands),
+            }),
         }
-    }
-}
-
-/// What the pusher may read of a service's error: our own errors know; of any other only that there was one.
-fn reason(error: &BoxError) -> String {
-    match error.downcast_ref::<Error>() {
-        Some(error) => error.reason().into_owned(),
-        None => "internal error".to_owned(),
     }
 }
 

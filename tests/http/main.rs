@@ -19,7 +19,7 @@ use receive_pack::push::{Pack, Progress, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::store::{MemoryStore, Store};
 use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, ReplyBody, RequestBody, Target};
-use receive_pack::{BoxError, Error};
+use receive_pack::{BoxError, Error, ErrorKind};
 use support::format::{format, made_up};
 use support::pack::{self, PackBuilder, blob_id};
 use support::request::{Advertised, FLUSH, Reply, Request, pkt};
@@ -44,6 +44,11 @@ where
         "/demo.git" => {}
         "/private.git" => return Err(Refusal::unauthorized("demo")),
         "/archived.git" => return Err(Refusal::new(StatusCode::FORBIDDEN, "the repository is archived")),
+        "/busy.git" => {
+            let busy = tower::service_fn(|_| async { Err(Error::refused("the server is busy")) });
+            return Ok(Target::new(store.advertise().await?, BoxService::new(busy)));
+        }
+        "/gone.git" => return Err(Error::new(ErrorKind::NotFound, "this is not a Git repository").into()),
         "/broken.git" => return Err(Error::store("the disk is gone", std::io::Error::other("EIO")).into()),
         _ => return Err(Refusal::not_found()),
     }
@@ -159,6 +164,8 @@ async fn what_is_no_push_has_a_status_and_a_text() {
         (get("/demo.git/info/refs"), 403, "dumb HTTP"),
         (get("/demo.git/HEAD"), 404, "not found"),
         (get(&format!("/other.git{discovery}")), 404, "not found"),
+        (get(&format!("/gone.git{discovery}")), 404, "repository not found"),
+        (get(&format!("//demo.git{discovery}")), 404, "not found"),
         (get(&format!("/private.git{discovery}")), 401, "authentication required"),
         (get(&format!("/archived.git{discovery}")), 403, "the repository is archived"),
         (get(&format!("/broken.git{discovery}")), 500, "internal error"),
@@ -178,6 +185,18 @@ async fn what_is_no_push_has_a_status_and_a_text() {
         assert_eq!(headers.contains_key("www-authenticate"), status == 401, "{what}");
         assert_eq!(headers.contains_key("allow"), status == 405, "{what}");
     }
+}
+
+/// As a layer may that sheds load: the service has no report of its own.
+#[tokio::test]
+async fn a_refusal_that_is_an_error_is_the_reason_of_each_ref() {
+    let (request, _) = push(0);
+    let call_of = HttpCall::post("/busy.git/git-receive-pack").header("content-type", REQUEST);
+    let call_of = call_of.body(Full::new(request)).expect("a request");
+    let (status, _, body) = call(service!(MemoryStore::new(format())), call_of).await;
+    let reply = Reply::side_band(&body);
+    assert_eq!((status, reply.unpack.as_str()), (StatusCode::OK, "ok"), "{reply:?}");
+    assert_eq!(reply.refs[0].1, Err("the server is busy".to_owned()));
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use super::shared::Shared;
 use crate::store::index::{PackFile, ReadAt};
 
-/// Every change to the files of a repository goes through here, and every look at them but those of `gix-odb`, which reads
-/// the objects that are there already.
+/// Every change to the files of a repository goes through here, and every look at them but those at objects that are there
+/// already: these are read by `gix-odb`, and listed by an [`Inventory`](super::inventory::Inventory).
 ///
 /// In normal builds this is the operating system and nothing else. Tests put a [`Hook`] in between: it sees each
 /// operation before it happens, can record it, and can make it fail. What the reads of `gix-odb` do when they fail is

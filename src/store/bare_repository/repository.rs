@@ -37,7 +37,7 @@ impl Repository {
         let mut git_dir = path.to_path_buf();
         if !is_git_dir(fs, &git_dir).map_err(unreadable)? {
             git_dir = follow_dot_git(fs, path)?
-                .ok_or_else(|| Error::new(crate::ErrorKind::Store, "this is not a Git repository"))?;
+                .ok_or_else(|| Error::new(crate::ErrorKind::NotFound, "this is not a Git repository"))?;
         }
         let config = match fs.read(&git_dir.join("config")) {
             Ok(text) => {

@@ -73,8 +73,8 @@ impl BareRepository {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Store`] if there is none at this path, or one that this crate cannot write: with an extension that
-    /// it does not know, or with reftables.
+    /// [`ErrorKind::NotFound`] if there is none at this path; [`ErrorKind::Store`] if there is one that this crate cannot
+    /// write: with an extension that it does not know, or with reftables.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::new(Repository::open(path.as_ref())?)
     }

@@ -5,8 +5,8 @@
 //! | `GET …/info/refs?service=git-receive-pack` | the advertisement |
 //! | `POST …/git-receive-pack` | the report; nothing for the probe `0000` that precedes a large push |
 //!
-//! It knows no server: hyper, axum and whatever else speaks `http::Request` and [`http_body::Body`] can hold it. Which
-//! repository a request means, and whether it may push, is the [`Resolve`]r's to say.
+//! It knows no server: hyper, axum (`Router::new().fallback_service(service)`) and whatever else speaks `http::Request` and
+//! [`http_body::Body`] can hold it. Which repository a request means, and whether it may push, is the [`Resolve`]r's to say.
 //!
 #![cfg_attr(feature = "memory", doc = "```")]
 #![cfg_attr(not(feature = "memory"), doc = "```ignore")]
@@ -50,9 +50,11 @@
 //!
 //! # Layers of tower
 //!
-//! Time-outs, load shedding and their kin have errors of no name. In a stack whose own type has no name either they need
-//! nothing. Where the stack is boxed, give them the name of [`Error`](crate::Error), or rustc does not find that the task
-//! of a connection is `Send`:
+//! Here a stack is made for each request, so a limit that all of them share is made once and cloned in: tower's
+//! `GlobalConcurrencyLimitLayer`. Of the errors of time-outs and load shedding the pusher reads `internal error`, unless
+//! they are made [refusals](crate::Error::refused); and nobody else reads of the server's own trouble, unless it is logged
+//! on its way out. Where the stack is boxed, its errors must have a name, that of [`Error`](crate::Error), or rustc does
+//! not find that the task of a connection is `Send`:
 //!
 #![cfg_attr(feature = "memory", doc = "```")]
 #![cfg_attr(not(feature = "memory"), doc = "```ignore")]
@@ -61,7 +63,7 @@
 //! # use hyper_util::rt::{TokioExecutor, TokioIo};
 //! # use hyper_util::server::conn::auto::Builder;
 //! # use hyper_util::service::TowerToHyperService;
-//! # use receive_pack::Error;
+//! # use receive_pack::{BoxError, Error};
 //! # use receive_pack::checksum::ChecksumLayer;
 //! # use receive_pack::proto::Report;
 //! # use receive_pack::push::{Pack, Push};
@@ -71,18 +73,31 @@
 //! # use tokio::net::TcpStream;
 //! # use tower::ServiceBuilder;
 //! # use tower::limit::GlobalConcurrencyLimitLayer;
+//! # use tower::load_shed::error::Overloaded;
+//! # use tower::timeout::error::Elapsed;
 //! # use tower::util::BoxService;
 //! type PushService = BoxService<Push<Pack<RequestBody<Incoming>>>, Report, Error>;
 //!
 //! fn stack(store: MemoryStore, limit: GlobalConcurrencyLimitLayer) -> PushService {
 //!     let stack = ServiceBuilder::new()
-//!         .map_err(Error::from)
+//!         .map_err(named)
 //!         .load_shed()
 //!         .layer(limit)
 //!         .timeout(Duration::from_secs(3600))
 //!         .layer(ChecksumLayer::new())
 //!         .service(ReceivePack::new(store));
 //!     BoxService::new(stack)
+//! }
+//!
+//! fn named(error: BoxError) -> Error {
+//!     if error.is::<Overloaded>() {
+//!         return Error::refused("the server is busy, try again later");
+//!     }
+//!     if error.is::<Elapsed>() {
+//!         return Error::refused("the push took too long");
+//!     }
+//!     eprintln!("a push failed: {error}");
+//!     Error::from(error)
 //! }
 //!
 //! async fn connection(stream: TcpStream, store: MemoryStore, limit: GlobalConcurrencyLimitLayer) {
@@ -118,7 +133,8 @@
 //!
 //! # Errors
 //!
-//! None: what goes wrong is a response.
+//! None: what goes wrong is a response. The error of a resolver is in its extensions; that of the service that takes the
+//! push goes no further than to the report, so log it in the stack.
 //!
 //! # Cancel safety
 //!

@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 
 use super::ReplyBody;
 use super::service::no_cache;
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// An answer that is no conversation: a status, and a text that git shows as `remote: <text>` when it came in answer to
 /// the request for the advertisement.
@@ -85,12 +85,16 @@ impl Refusal {
     }
 }
 
-/// A local error is status 500 with the text `internal error`, a remote one status 403 with its own. The error is in the
-/// extensions of the response, where a layer for logs finds it.
+/// A repository that is not there is [not found](Refusal::not_found), any other local error is status 500 with the text
+/// `internal error`, a remote one status 403 with its own. The error is in the extensions of the response, where a layer
+/// for logs finds it.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        let status = if error.is_local() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::FORBIDDEN };
-        let mut refusal = Self::new(status, error.reason());
+        let mut refusal = match error.kind() {
+            ErrorKind::NotFound => Self::not_found(),
+            _ if error.is_local() => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
+            _ => Self::new(StatusCode::FORBIDDEN, error.reason()),
+        };
         refusal.inner.cause = Some(error);
         refusal
     }

@@ -42,8 +42,16 @@ impl HttpRequest {
         Ok(Self { inner: Arc::new(Inner { parts, path, is_discovery }) })
     }
 
-    /// The path of the repository, percent-decoded, with its leading slash if it has one: `/team/demo.git`. No part of it
-    /// is `.` or `..`, and it has no NUL.
+    /// The path of the repository, percent-decoded, with its leading slash: `/team/demo.git`. No part of it is empty, `.` or
+    /// `..`, and it has no NUL: what stands behind the slash, joined to a directory, lies below it.
+    ///
+    /// ```
+    /// # use receive_pack::transport::http::HttpRequest;
+    /// # use std::path::{Path, PathBuf};
+    /// fn repository(root: &Path, request: &HttpRequest) -> PathBuf {
+    ///     root.join(request.path().trim_start_matches('/'))
+    /// }
+    /// ```
     pub fn path(&self) -> &str {
         &self.inner.path
     }
@@ -126,9 +134,11 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16)?.try_into().ok()
 }
 
-/// A path that leads out of where it begins is nobody's repository. A resolver that joins paths need not think of it.
+/// A path that leads out of where it begins is nobody's repository. A resolver that joins paths need not think of it, nor
+/// of what would be left when it takes the slash away from `//etc`.
 fn is_safe(path: &str) -> bool {
-    !path.contains('\0') && !path.split(['/', '\\']).any(|part| matches!(part, "." | ".."))
+    let path = path.strip_prefix('/').unwrap_or(path);
+    !path.contains('\0') && !path.split(['/', '\\']).any(|part| matches!(part, "" | "." | ".."))
 }
 
 #[cfg(test)]
@@ -153,7 +163,22 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_elsewhere_is_not_found() {
-        for path in ["/../x", "/a/%2e%2e/x", "/a/..%5cx", "/a%00b", "/%zz", "/%f", "/%ff"] {
+        for path in [
+            "/../x",
+            "/a/%2e%2e/x",
+            "/a/..%5cx",
+            "/a%00b",
+            "/%zz",
+            "/%f",
+            "/%ff",
+            "",
+            "/",
+            "//x",
+            "/%2fx",
+            "/a//x",
+            "/a/",
+            "/%5cx",
+        ] {
             let refusal = get(&format!("{path}/info/refs?service=git-receive-pack")).unwrap_err();
             assert_eq!(refusal.status(), StatusCode::NOT_FOUND, "{path}");
         }
