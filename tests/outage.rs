@@ -33,6 +33,11 @@ fn real_git_pushes_it_over_tcp_and_then_a_little_more() {
 
     push_a_little_more(&source, &url);
     assert_same_repository(&source, &target);
+    assert_eq!(packs(&target).len(), 1, "a small push is unpacked, its deltas against what the server has as well");
+    keep_packs(&target);
+    change_a_text(&source, "d008/text2.c");
+    source.push(&url, &["--mirror", "-q"]);
+    assert_same_repository(&source, &target);
     assert_a_thin_pack_was_completed(&target);
 }
 
@@ -44,22 +49,28 @@ fn real_git_pushes_it_over_a_pipe_and_then_a_little_more() {
     source.push(&url, &["--mirror", "-q", &program]);
     assert_same_repository(&source, &target);
 
-    change_a_text(&source);
+    keep_packs(&target);
+    change_a_text(&source, "d007/text2.c");
     source.push(&url, &["--mirror", "-q", &program]);
     assert_same_repository(&source, &target);
     assert_a_thin_pack_was_completed(&target);
 }
 
+/// From now on a small push makes a pack as well.
+fn keep_packs(target: &Repo) {
+    target.git(["config", "receive.unpackLimit", "1"]);
+}
+
 /// A commit that git sends as deltas against what the server has.
-fn change_a_text(source: &Repo) {
-    let mut text = source.object("blob", "main:d007/text2.c");
+fn change_a_text(source: &Repo, path: &str) {
+    let mut text = source.object("blob", &format!("main:{path}"));
     text.extend_from_slice(b"/* one more line */\n");
-    source.commit("main", &[("d007/text2.c", &text)]);
+    source.commit("main", &[(path, &text)]);
 }
 
 /// An update, a new branch, a new branch at a known commit, and a deletion, in one push.
 fn push_a_little_more(source: &Repo, url: &str) {
-    change_a_text(source);
+    change_a_text(source, "d007/text2.c");
     source.git(["branch", "-q", "fresh", "main~100"]);
     source.git(["branch", "-q", "-D", "topic/one"]);
     source.push(url, &["--mirror", "-q"]);
@@ -68,14 +79,18 @@ fn push_a_little_more(source: &Repo, url: &str) {
 /// Some object is in two packs: the base that a thin pack lacked, and that the server added to it.
 #[track_caller]
 fn assert_a_thin_pack_was_completed(target: &Repo) {
-    let ids = |index: &Path| {
-        let listing = target.git_with_input(["show-index"], &std::fs::read(index).expect("an index")).text();
-        listing.lines().filter_map(|line| line.split(' ').nth(1).map(str::to_owned)).collect::<BTreeSet<_>>()
-    };
-    let packs = std::fs::read_dir(target.git_dir().join("objects/pack")).expect("the packs");
-    let packs =
-        packs.map(|entry| entry.expect("a file").path()).filter(|path| path.extension() == Some("idx".as_ref()));
-    let packs: Vec<_> = packs.map(|index| ids(&index)).collect();
+    let packs = packs(target);
     assert_eq!(packs.len(), 2, "two pushes make two packs");
     assert!(!packs[0].is_disjoint(&packs[1]), "the second pack was not thin");
+}
+
+/// The ids that each pack has.
+fn packs(target: &Repo) -> Vec<BTreeSet<String>> {
+    let ids = |index: &Path| {
+        let listing = target.git_with_input(["show-index"], &std::fs::read(index).expect("an index")).text();
+        listing.lines().filter_map(|line| line.split(' ').nth(1).map(str::to_owned)).collect()
+    };
+    let files = std::fs::read_dir(target.git_dir().join("objects/pack")).expect("the packs");
+    let files = files.map(|entry| entry.expect("a file").path());
+    files.filter(|path| path.extension() == Some("idx".as_ref())).map(|index| ids(&index)).collect()
 }
