@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Repository;
 use crate::proto::ObjectId;
@@ -14,8 +14,7 @@ pub(super) fn tips(repository: &Repository) -> BTreeSet<ObjectId> {
     if !repository.fs().exists(&objects.join("info/alternates")).unwrap_or_default() {
         return tips;
     }
-    let current = std::env::current_dir().unwrap_or_default();
-    for directory in gix_odb::alternate::resolve(objects, &current).unwrap_or_default() {
+    for directory in directories(objects) {
         // As git finds the refs: the objects of a repository lie beside them.
         let Some(git_dir) = directory.parent().filter(|_| directory.file_name() == Some("objects".as_ref())) else {
             continue;
@@ -23,6 +22,12 @@ pub(super) fn tips(repository: &Repository) -> BTreeSet<ObjectId> {
         tips.extend(refs_of(git_dir, repository).unwrap_or_default());
     }
     tips
+}
+
+/// The `objects` directories that this one borrows from.
+pub(super) fn directories(objects: PathBuf) -> Vec<PathBuf> {
+    let current = std::env::current_dir().unwrap_or_default();
+    gix_odb::alternate::resolve(objects, &current).unwrap_or_default()
 }
 
 fn refs_of(git_dir: &Path, borrower: &Repository) -> Option<Vec<ObjectId>> {

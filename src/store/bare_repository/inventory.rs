@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gix_odb::{loose, pack};
 
+use super::alternates;
 use crate::proto::ObjectId;
 
 /// Which objects a repository and its alternates have, for somebody who asks for more of them than it is worth to look
@@ -19,9 +20,8 @@ pub(super) struct Inventory {
 impl Inventory {
     /// Opens the indexes of all packs.
     pub(super) fn open(objects: &Path, hash: gix_hash::Kind) -> Self {
-        let current = std::env::current_dir().unwrap_or_default();
-        let mut directories = vec![objects.to_path_buf()];
-        directories.extend(gix_odb::alternate::resolve(objects.to_path_buf(), &current).unwrap_or_default());
+        let mut directories = alternates::directories(objects.to_path_buf());
+        directories.push(objects.to_path_buf());
         let packs = directories.iter().flat_map(|directory| indexes(&directory.join("pack")));
         let packs = packs.filter_map(|path| pack::index::File::at(path, hash).ok()).collect();
         Self { hash, directories, packs }

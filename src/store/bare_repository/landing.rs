@@ -81,7 +81,7 @@ impl Landing {
         if writer.indexer.len() == 0 {
             return Ok(None);
         }
-        let PackWriter { mut pack, indexer, links, examination, unpack, directory, .. } = writer;
+        let PackWriter { mut pack, indexer, links, examination, unpack, directory } = writer;
         pack.finish(checksum.as_bytes()).map_err(cannot_write)?;
         let odb = &*self.store.odb;
         let meter = Meter::new(&self.progress, "Resolving deltas");
