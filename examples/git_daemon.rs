@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::proto::ObjectFormat;
+use receive_pack::proto::{Advertisement, ObjectFormat};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{self, Serve};
 use receive_pack::store::{BareRepository, Store};
@@ -84,8 +84,15 @@ async fn connection(stream: TcpStream, args: &Args, limit: GlobalConcurrencyLimi
         serve::refuse(write, text.clone()).await?;
         return Ok(text);
     };
-    let store = store?;
-    let advertisement = store.advertise().await?.with_version_1(request.wants_version_1());
+    let (store, advertisement) = match advertised(store).await {
+        Ok(advertised) => advertised,
+        Err(error) => {
+            // Without a word, the pusher would be told to look at his access rights.
+            serve::refuse(write, error.reason().into_owned()).await?;
+            return Err(error.into());
+        }
+    };
+    let advertisement = advertisement.with_version_1(request.wants_version_1());
     let service = ServiceBuilder::new().layer(limit).layer(ChecksumLayer::new()).service(ReceivePack::new(store));
     let served = Serve::new().serve(read, write, advertisement, service).await?;
 
@@ -95,6 +102,12 @@ async fn connection(stream: TcpStream, args: &Args, limit: GlobalConcurrencyLimi
         (None, Some(error)) => format!("failed for {path}: {error}"),
         (None, None) => format!("nothing to push to {path}"),
     })
+}
+
+async fn advertised(store: Result<BareRepository, Error>) -> Result<(BareRepository, Advertisement), Error> {
+    let store = store?;
+    let advertisement = store.advertise().await?;
+    Ok((store, advertisement))
 }
 
 /// The repository that the client names: below the root, and made now if it may be. `None` if there is none.

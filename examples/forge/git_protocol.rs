@@ -2,7 +2,6 @@
 
 use receive_pack::BoxError;
 use receive_pack::serve;
-use receive_pack::store::Store;
 use receive_pack::transport::DaemonRequest;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -34,9 +33,16 @@ async fn connection(stream: TcpStream, repositories: Repositories) -> Result<(),
             }
         }
         "git-receive-pack" => {
-            if let Some(repository) = repositories.open(&path).await {
-                let repository = repository?;
-                let advertisement = repository.advertise().await?.with_version_1(request.wants_version_1());
+            if let Some(opened) = repositories.open(&path).await {
+                let (repository, advertisement) = match opened {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        // Without a word, the pusher would be told to look at his access rights.
+                        serve::refuse(write, error.reason().into_owned()).await?;
+                        return Err(error.into());
+                    }
+                };
+                let advertisement = advertisement.with_version_1(request.wants_version_1());
                 let service = repositories.stack(repository);
                 repositories.serve(true).serve(read, write, advertisement, service).await?;
                 return Ok(());

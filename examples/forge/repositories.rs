@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
-use receive_pack::proto::{ObjectFormat, Report};
+use receive_pack::proto::{Advertisement, ObjectFormat, Report};
 use receive_pack::push::{Pack, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::rules::{RefRules, RulesLayer};
 use receive_pack::serve::{Linger, Serve};
-use receive_pack::store::BareRepository;
+use receive_pack::store::{BareRepository, Store};
 use receive_pack::{BoxError, Error};
 use tokio::io::AsyncRead;
 use tower::ServiceBuilder;
@@ -97,14 +97,20 @@ impl Repositories {
         self.path(name).filter(|path| path.is_dir())
     }
 
-    /// The repository to push to, made now if it may be. `None` if there is none.
-    pub(crate) async fn open(&self, name: &str) -> Option<Result<BareRepository, Error>> {
+    /// The repository to push to, made now if it may be, and what to tell a client of it. `None` if there is none.
+    pub(crate) async fn open(&self, name: &str) -> Option<Result<(BareRepository, Advertisement), Error>> {
         let path = self.path(name).filter(|path| self.args.auto_init || path.is_dir())?;
+        Some(self.opened(path).await)
+    }
+
+    async fn opened(&self, path: PathBuf) -> Result<(BareRepository, Advertisement), Error> {
         let format = self.args.object_format;
         let opened = tokio::task::spawn_blocking(move || {
             if path.is_dir() { BareRepository::open(path) } else { BareRepository::init(path, format) }
         });
-        Some(opened.await.unwrap_or_else(|error| Err(Error::store("a task did not end", error))))
+        let repository = opened.await.map_err(|error| Error::store("a task did not end", error))??;
+        let advertisement = repository.advertise().await?;
+        Ok((repository, advertisement))
     }
 
     /// Where a repository by this name would be: below the root, wherever the name seems to lead.

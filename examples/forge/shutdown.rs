@@ -61,7 +61,8 @@ impl Tasks {
             };
             match accepted {
                 Ok((stream, slot)) => {
-                    stream.set_nodelay(true)?;
+                    // Of a client that is gone already, whoever reads from it is told.
+                    let _ = stream.set_nodelay(true);
                     self.spawn(handle(stream, slot));
                 }
                 Err(error) => {

@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use receive_pack::BoxError;
-use receive_pack::store::Store;
 use receive_pack::transport::SshCommand;
 use russh::keys::ssh_key::AuthorizedKeys;
 use russh::keys::{Algorithm, PrivateKey, PublicKey, load_secret_key};
@@ -188,10 +187,13 @@ impl Command {
                 }
             }
             "git-receive-pack" => {
-                if let Some(repository) = self.repositories.open(&path).await {
-                    let repository = repository?;
+                if let Some(opened) = self.repositories.open(&path).await {
+                    let (repository, advertisement) = opened.map_err(|error| {
+                        eprintln!("{path}: {error}");
+                        error.reason()
+                    })?;
                     let version_1 = self.protocol.is_some_and(|list| list.split(':').any(|word| word == "version=1"));
-                    let advertisement = repository.advertise().await?.with_version_1(version_1);
+                    let advertisement = advertisement.with_version_1(version_1);
                     let service = self.repositories.stack(repository);
                     let (read, write) = ends(channel, handle);
                     let served = self.repositories.serve(false).serve(read, write, advertisement, service).await;

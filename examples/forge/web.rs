@@ -21,7 +21,6 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
 use receive_pack::BoxError;
-use receive_pack::store::Store;
 use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, RequestBody, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -155,9 +154,8 @@ async fn answer(request: Request, repositories: Repositories, full_duplex: bool)
 
 /// Which repository a push means; who is asked for here could be looked up here, too.
 async fn target(request: HttpRequest, repositories: Repositories) -> Result<Target<HttpPush>, Refusal> {
-    let Some(repository) = repositories.open(request.path()).await else { return Err(Refusal::not_found()) };
-    let repository = repository?;
-    let advertisement = repository.advertise().await?;
+    let Some(opened) = repositories.open(request.path()).await else { return Err(Refusal::not_found()) };
+    let (repository, advertisement) = opened?;
     Ok(Target::new(advertisement, repositories.stack(repository)))
 }
 

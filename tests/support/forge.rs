@@ -1,5 +1,6 @@
 //! The example `forge` as a process of its own.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -107,16 +108,34 @@ impl Forge {
 
     /// The file descriptors that it has open.
     pub fn open_files(&self) -> usize {
-        let dir = Path::new("/proc").join(self.child.id().to_string()).join("fd");
-        std::fs::read_dir(dir).map_or(0, Iterator::count)
+        self.descriptors().len()
     }
 
-    /// Lets it have at most so many, from now on.
+    /// Lets it open so many more file descriptors, from now on. The kernel limits their numbers, of which some may be free
+    /// below those in use.
     #[track_caller]
-    pub fn limit_files(&self, most: usize) {
+    pub fn leave_files(&self, free: usize) {
+        let used = self.descriptors();
+        let most = (0..).filter(|number| !used.contains(number)).nth(free).expect("numbers have no end");
+        self.limit_files(most);
+    }
+
+    /// Lets it have as many as it is likely to need, from now on.
+    #[track_caller]
+    pub fn free_files(&self) {
+        self.limit_files(1024);
+    }
+
+    fn limit_files(&self, most: usize) {
         let mut prlimit = Command::new("prlimit");
         prlimit.args([format!("--pid={}", self.child.id()), format!("--nofile={most}:")]);
         super::git::run(prlimit, b"").expect_success("prlimit");
+    }
+
+    fn descriptors(&self) -> HashSet<usize> {
+        let dir = Path::new("/proc").join(self.child.id().to_string()).join("fd");
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
     /// Asks it to stop, as a service manager does.
