@@ -182,6 +182,18 @@ impl Fs {
         Ok(self.file(file, path, 0))
     }
 
+    /// The same, for a file that nobody may write to once it is closed.
+    pub(crate) fn create_read_only(&self, path: &Path) -> io::Result<File> {
+        announce!(self, CreateNew(path));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o444);
+        let file = options.open(path)?;
+        self.shared.adjust(path, false)?;
+        Ok(self.file(file, path, 0))
+    }
+
     /// Opens a file to write at its end; `create` says whether it may be a new one.
     pub(crate) fn open_append(&self, path: &Path, create: bool) -> io::Result<File> {
         announce!(self, OpenAppend(path));
@@ -290,6 +302,12 @@ impl File {
     fn lock(&self) -> io::Result<()> {
         announce!(self.origin.fs, Lock(&self.origin.path));
         Ok(self.file.try_lock()?)
+    }
+
+    /// The same for a lock that several may have, but nobody beside [`try_lock`](Self::try_lock). Waits for it.
+    pub(crate) fn lock_shared(&self) -> io::Result<()> {
+        announce!(self.origin.fs, Lock(&self.origin.path));
+        self.file.lock_shared()
     }
 
     /// What is known of it, whatever is at its path now.

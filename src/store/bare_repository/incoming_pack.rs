@@ -1,26 +1,29 @@
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::fs::{File, Fs};
+use super::fs::File;
+use super::quarantine_directory::QuarantineDirectory;
 use crate::store::index::ReadAt;
 
 /// The pack of a push as it arrives: in memory as long as it is short, and then in a file. Once all of it is there it can
 /// be read.
 pub(super) struct IncomingPack {
-    fs: Fs,
-    path: PathBuf,
+    directory: Arc<QuarantineDirectory>,
     /// All of a short pack; of a longer one what waits to be written.
     buffer: Vec<u8>,
     file: Option<File>,
 }
 
+/// The file's name in the quarantine, with which that of its indexes begins as well.
+const NAME: &str = "incoming.pack";
+
 /// How many bytes are written at once, and how long a pack is that needs no file.
 const BUFFER: usize = 256 << 10;
 
 impl IncomingPack {
-    /// Nothing yet. A pack that is not short goes to a new file of this path.
-    pub(super) fn new(fs: &Fs, path: PathBuf) -> Self {
-        Self { fs: fs.clone(), path, buffer: Vec::new(), file: None }
+    /// Nothing yet. A pack that is not short goes to a file in this directory.
+    pub(super) fn new(directory: Arc<QuarantineDirectory>) -> Self {
+        Self { directory, buffer: Vec::new(), file: None }
     }
 
     /// Takes the next bytes.
@@ -63,7 +66,7 @@ impl IncomingPack {
     fn file(&mut self) -> io::Result<&mut File> {
         match &mut self.file {
             Some(file) => Ok(file),
-            none => Ok(none.insert(self.fs.create_new(&self.path)?)),
+            none => Ok(none.insert(self.directory.create_new(NAME)?)),
         }
     }
 }
@@ -83,6 +86,7 @@ impl ReadAt for IncomingPack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::bare_repository::fs::Fs;
 
     #[test]
     fn a_pack_reads_the_same_from_memory_and_from_a_file() {
@@ -91,12 +95,12 @@ mod tests {
             [(0, 1, true), (1, 1, true), (BUFFER, 1000, true), (BUFFER + 1, 1000, false), (2_000_000, 300_000, false)]
         {
             let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("pack");
-            let mut pack = IncomingPack::new(&Fs::default(), path.clone());
+            let quarantine = Arc::new(QuarantineDirectory::new(&Fs::default(), dir.path().to_path_buf()));
+            let mut pack = IncomingPack::new(Arc::clone(&quarantine));
             let (body, end) = bytes[..len].split_at(len.saturating_sub(20));
             body.chunks(piece).for_each(|piece| pack.append(piece).unwrap());
             pack.finish(end).unwrap();
-            assert_eq!(path.exists(), !in_memory, "{len}");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), usize::from(!in_memory), "{len}");
             for (offset, count) in [(0, len), (len / 2, len / 3)] {
                 let mut read = vec![0; count];
                 pack.read_exact_at(&mut read, offset as u64).unwrap();
@@ -106,7 +110,7 @@ mod tests {
             assert!(pack.read_exact_at(&mut [0; 2], u64::MAX).is_err());
             let file = pack.into_file().unwrap();
             drop(file);
-            assert!(std::fs::read(&path).unwrap() == bytes[..len], "{len}");
+            assert!(std::fs::read(quarantine.path().unwrap().join(NAME)).unwrap() == bytes[..len], "{len}");
         }
     }
 }

@@ -6,6 +6,7 @@ use super::alternates;
 use super::connectivity::{Check, Links};
 use super::known;
 use super::migrate::pack_name;
+use super::quarantine_directory::QuarantineDirectory;
 use super::refs::{Mode, Reflog, Update};
 use super::sealed::{Sealed, SealedPack, Stored};
 use super::store::BareRepository;
@@ -19,8 +20,8 @@ use crate::{Error, ErrorKind};
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
 ///
-/// 1. [`seal`](Self::seal): the pack is indexed, completed, and with its indexes made durable, or, if it is small,
-///    [unpacked](super::unpack) into durable files, all in quarantine;
+/// 1. [`seal`](Self::seal): the pack is indexed, completed, and with its indexes made durable in quarantine, or, if it is
+///    small, [unpacked](super::unpack) in memory;
 /// 2. [`check_connectivity`](Self::check_connectivity): what the new refs need is checked to be there; here a policy may
 ///    look at the push;
 /// 3. [`land`](Self::land): the objects are [migrated](Sealed::migrate) to where everybody sees them, durably, and kept
@@ -114,7 +115,7 @@ impl Landing {
                 None => odb.read(id, MAX_SPECIAL_FILE),
             }
         })?;
-        sealed.make_durable(self.store.repository.fs()).map_err(cannot_write)?;
+        sealed.make_durable().map_err(cannot_write)?;
         Ok(Some(sealed))
     }
 
@@ -164,7 +165,8 @@ impl Landing {
             trusted: &trusted,
             olds: &olds,
         };
-        let none = Links::new(repository.object_format(), repository.fs(), repository.objects_dir());
+        let nowhere = QuarantineDirectory::new(repository.fs(), repository.objects_dir());
+        let none = Links::new(repository.object_format(), Arc::new(nowhere));
         let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
         let targets =
             Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };

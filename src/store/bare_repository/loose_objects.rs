@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use super::fs::{File, Fs};
+use super::fs::{File, Fs, unique_suffix};
 use crate::proto::{ObjectId, ObjectKind};
 
 /// The objects of a small push, each of which becomes a file of its own (gitformat-loose).
 ///
+/// They are in memory until the push is known to be good, so that it needs no quarantine on the disk.
+///
 /// | step | after a crash here |
 /// |---|---|
-/// | each file is written in quarantine and synced | nothing that anybody sees |
+/// | each is written to a [temporary file](TEMPORARY) and synced | files that no object has the name of; swept |
 /// | the files are renamed into the fan-out directories | some of the objects, whole, that no ref needs |
 /// | those directories and `objects` are synced | all of them |
 ///
@@ -21,56 +23,89 @@ use crate::proto::{ObjectId, ObjectKind};
 #[derive(Debug, Default)]
 pub(super) struct LooseObjects(pub(super) HashMap<ObjectId, (ObjectKind, Vec<u8>)>);
 
-/// How often a directory is made that somebody removes again at once.
+/// How the names of files in `objects` begin that will be objects: `git prune` clears away what is old and begins with
+/// `tmp_`. Whoever has such files holds a shared lock on the directory, so that [`sweep`](super::sweep) knows when all of
+/// them are dead.
+pub(super) const TEMPORARY: &str = "tmp_incoming_obj-";
+
+/// How often something is tried again that somebody else was quicker at.
 const ATTEMPTS: u32 = 10;
 
 impl LooseObjects {
-    /// Writes each of them to a file in the quarantine directory, durably.
-    pub(super) fn write(&self, fs: &Fs, quarantine: &Path) -> io::Result<()> {
-        let mut files = Vec::with_capacity(self.0.len());
-        for (id, (kind, data)) in &self.0 {
-            let path = quarantine.join(id.to_string());
-            let mut file = fs.create_new(&path)?;
-            file.write_all(&deflated(*kind, data)?)?;
-            // Objects are never written again; git takes the right to away from their files.
-            fs.read_only(&path)?;
-            files.push(file);
-        }
-        // When all are written, the file system may make several durable at once.
-        files.iter().try_for_each(File::sync)
-    }
-
-    /// Renames the files from the quarantine directory to where objects are looked for, durably.
+    /// Puts each of them where objects are looked for, durably.
     ///
     /// Objects that are there already are replaced, and by that are as young as the push: `git gc` leaves them alone.
     /// If this fails, what was put in place stays: others may have seen it, and rely on it.
-    pub(super) fn migrate(&self, fs: &Fs, quarantine: &Path, objects: &Path) -> io::Result<()> {
+    pub(super) fn store(&self, fs: &Fs, objects: &Path) -> io::Result<()> {
+        let lock = fs.open(objects)?;
+        // In a file system without locks nobody can tell whether we live, and nobody sweeps.
+        let _ = lock.lock_shared();
+        let mut files = Vec::with_capacity(self.0.len());
+        for (id, (kind, data)) in &self.0 {
+            let mut file = TemporaryFile::create(fs, objects)?;
+            file.file.write_all(&deflated(*kind, data)?)?;
+            files.push((id, file));
+        }
+        // When all are written, the file system may make several durable at once.
+        files.iter().try_for_each(|(_, file)| file.file.sync())?;
         let mut dirs = BTreeSet::new();
-        for id in self.0.keys() {
-            let (dir, file) = place(objects, id);
-            put(fs, &quarantine.join(id.to_string()), &dir, &file)?;
+        for (id, file) in files {
+            let (dir, name) = place(objects, id);
+            file.put(&dir, &name)?;
             dirs.insert(dir);
         }
-        for dir in &dirs {
-            fs.sync_dir(dir)?;
-        }
+        dirs.iter().try_for_each(|dir| fs.sync_dir(dir))?;
         // Also if all of them were there: somebody may have made them a moment ago.
         fs.sync_dir(objects)
     }
 }
 
-/// Renames a file into a directory, which may have to be made: `git gc` removes those that it finds empty.
-fn put(fs: &Fs, from: &Path, dir: &Path, to: &Path) -> io::Result<()> {
-    let mut attempts = 0..ATTEMPTS;
-    loop {
-        match fs.rename(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
-                match fs.create_dir(dir) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    result => result?,
+/// A file that has no name yet by which an object is found. Dropped, it is removed.
+struct TemporaryFile<'a> {
+    fs: &'a Fs,
+    path: PathBuf,
+    file: File,
+    is_placed: bool,
+}
+
+impl<'a> TemporaryFile<'a> {
+    fn create(fs: &'a Fs, objects: &Path) -> io::Result<Self> {
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            let path = objects.join(format!("{TEMPORARY}{}", unique_suffix()));
+            // Objects are never written again; git takes the right to away from their files.
+            match fs.create_read_only(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts.next().is_some() => {}
+                created => return Ok(Self { fs, path, file: created?, is_placed: false }),
+            }
+        }
+    }
+
+    /// Renames it into a directory, which may have to be made: `git gc` removes those that it finds empty.
+    fn put(mut self, dir: &Path, name: &Path) -> io::Result<()> {
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            match self.fs.rename(&self.path, name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
+                    match self.fs.create_dir(dir) {
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        made => made?,
+                    }
+                }
+                renamed => {
+                    self.is_placed = renamed.is_ok();
+                    return renamed;
                 }
             }
-            result => return result,
+        }
+    }
+}
+
+impl Drop for TemporaryFile<'_> {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            // What stays is swept.
+            let _ = self.fs.remove(&self.path);
         }
     }
 }

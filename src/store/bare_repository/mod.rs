@@ -1,7 +1,6 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
 mod alternates;
-mod aside;
 pub(crate) mod connectivity;
 mod fs;
 mod incoming;
@@ -13,6 +12,7 @@ mod loose_objects;
 mod migrate;
 mod odb;
 mod quarantine;
+mod quarantine_directory;
 mod refs;
 mod repository;
 mod rules;

@@ -37,8 +37,6 @@ pub struct BareQuarantine {
 enum Stage {
     /// The push has no pack.
     Empty,
-    /// Nothing is on the disk yet.
-    New,
     Idle(Box<PackWriter>),
     /// On a blocking thread, with a batch.
     Busy(JoinHandle<Result<Box<PackWriter>, Error>>),
@@ -57,9 +55,10 @@ impl BareQuarantine {
         Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage: Stage::Empty }
     }
 
-    /// For a push with a pack. The quarantine directory is made with the first batch.
+    /// For a push with a pack.
     pub(super) fn new(store: BareRepository, progress: Progress) -> Self {
-        Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage: Stage::New }
+        let stage = Stage::Idle(Box::new(PackWriter::new(&store, &progress)));
+        Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage }
     }
 
     /// Waits for the writer to come back.
@@ -73,31 +72,23 @@ impl BareQuarantine {
         Ok(())
     }
 
-    /// Takes the writer away. On a blocking thread what is given back gives it, and makes it if this is the first batch.
-    fn take_writer(&mut self) -> Result<impl FnOnce() -> Result<Box<PackWriter>, Error> + Send + use<>, Error> {
-        let writer = match mem::replace(&mut self.stage, Stage::Lost) {
-            Stage::New => None,
-            Stage::Idle(writer) => Some(writer),
+    fn take_writer(&mut self) -> Result<Box<PackWriter>, Error> {
+        match mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Idle(writer) => Ok(writer),
             other => {
                 self.stage = other;
-                return Err(out_of_order());
+                Err(out_of_order())
             }
-        };
-        let (store, progress) = (self.store.clone(), self.progress.clone());
-        Ok(move || match writer {
-            Some(writer) => Ok(writer),
-            None => PackWriter::create(&store, &progress).map(Box::new),
-        })
+        }
     }
 
     /// Sends the batch to a blocking thread, once the one before is done.
     async fn send_batch(&mut self) -> Result<(), Error> {
         self.idle().await?;
-        let writer = self.take_writer()?;
+        let mut writer = self.take_writer()?;
         let batch = mem::take(&mut self.batch);
         self.batch_bytes = 0;
         self.stage = Stage::Busy(spawn_blocking(move || {
-            let mut writer = writer()?;
             writer.write(batch)?;
             Ok(writer)
         }));
@@ -156,8 +147,7 @@ impl Quarantine for BareQuarantine {
         let (sealed, judged) = self
             .land(move |landing| {
                 let sealed = match (writer, complete.checksum()) {
-                    (Some(writer), Some(checksum)) => {
-                        let mut writer = writer()?;
+                    (Some(mut writer), Some(checksum)) => {
                         writer.write(batch)?;
                         landing.seal(*writer, checksum)?
                     }

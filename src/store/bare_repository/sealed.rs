@@ -1,22 +1,23 @@
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 
 use super::connectivity::Links;
-use super::fs::{File, Fs};
+use super::fs::File;
 use super::incoming::Brought;
 use super::loose_objects::LooseObjects;
 use super::migrate::Migrated;
+use super::quarantine_directory::QuarantineDirectory;
 use super::repository::Repository;
-use super::writer::QuarantineDirectory;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::index::Index;
 
-/// The objects of a push, resolved, in quarantine, where nobody but us sees them.
+/// The objects of a push, resolved, in memory or in quarantine, where nobody but us sees them.
 pub(super) struct Sealed {
     pub(super) index: Index,
     pub(super) links: Links,
     pub(super) stored: Stored,
-    pub(super) directory: QuarantineDirectory,
+    pub(super) directory: Arc<QuarantineDirectory>,
 }
 
 /// How the objects will be kept.
@@ -48,29 +49,24 @@ impl Sealed {
         self.index.distinct_objects().filter(|(id, _)| self.stored.brought(id))
     }
 
-    /// Writes what is missing of the files, and makes all of them durable.
-    pub(super) fn make_durable(&self, fs: &Fs) -> io::Result<()> {
-        let directory = &self.directory.path;
-        match &self.stored {
-            Stored::Pack(SealedPack { file, checksum, .. }) => {
-                let mut idx = fs.create_new(&directory.join("incoming.idx"))?;
-                self.index.write_idx(checksum, &mut idx)?;
-                idx.sync()?;
-                let mut rev = fs.create_new(&directory.join("incoming.rev"))?;
-                self.index.write_rev(checksum, &mut rev)?;
-                rev.sync()?;
-                file.sync()
-            }
-            Stored::Loose(loose) => loose.write(fs, directory),
-        }
+    /// Writes what is missing of the pack's files, and makes all of them durable. Loose objects stay in memory.
+    pub(super) fn make_durable(&self) -> io::Result<()> {
+        let Stored::Pack(SealedPack { file, checksum, .. }) = &self.stored else { return Ok(()) };
+        let mut idx = self.directory.create_new("incoming.idx")?;
+        self.index.write_idx(checksum, &mut idx)?;
+        idx.sync()?;
+        let mut rev = self.directory.create_new("incoming.rev")?;
+        self.index.write_rev(checksum, &mut rev)?;
+        rev.sync()?;
+        file.sync()
     }
 
     /// Puts the objects where everybody sees them, durably. What is given back keeps a pack until it is dropped.
     pub(super) fn migrate(&self, repository: &Repository) -> io::Result<Option<Migrated>> {
         match &self.stored {
-            Stored::Pack(pack) => Migrated::new(repository, &self.directory.path, &pack.name).map(Some),
+            Stored::Pack(pack) => Migrated::new(repository, self.directory.path()?, &pack.name).map(Some),
             Stored::Loose(loose) => {
-                loose.migrate(repository.fs(), &self.directory.path, &repository.objects_dir())?;
+                loose.store(repository.fs(), &repository.objects_dir())?;
                 Ok(None)
             }
         }

@@ -7,18 +7,25 @@ use std::path::Path;
 
 use super::Repository;
 use super::fs::{File, Fs};
+use super::loose_objects::TEMPORARY;
 use super::migrate::{KEEP_TEXT, remove_hidden};
-use super::writer::OWNER;
+use super::quarantine_directory::OWNER;
 
-/// Removes quarantines whose owner is gone, and what is left of packs on their way into place.
+/// Removes quarantines whose owner is gone, and what is left of packs and objects on their way into place.
 ///
-/// Both have a file that its owner keeps locked, and that got its name only when it was: where there is such a file and
-/// it can be locked, nobody owns it any more. What git leaves has no such file and is not touched; `git prune` sees to
-/// that. Nothing here is worth an error: what cannot be removed now is so when the repository is opened again.
+/// Quarantines and packs have a file that its owner keeps locked, and that got its name only when it was: where there is
+/// such a file and it can be locked, nobody owns it any more. Whoever puts objects in place has a lock on their directory:
+/// if nobody has, the temporary files in there are nobody's. What git leaves has other names, or no such file, and is not
+/// touched; `git prune` sees to that. Nothing here is worth an error: what cannot be removed now is so when the repository
+/// is opened again.
 pub(super) fn sweep(repository: &Repository) {
     let fs = repository.fs();
     let objects = repository.objects_dir();
+    let mut temporary = Vec::new();
     for entry in entries(fs, &objects) {
+        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+            temporary.push(entry.path());
+        }
         let is_quarantine = entry.file_name().as_encoded_bytes().starts_with(b"tmp_objdir-incoming-");
         // Held until all is gone, so that nobody else sweeps here meanwhile.
         let owner = is_quarantine.then(|| abandoned(fs, &entry.path().join(OWNER))).flatten();
@@ -26,6 +33,14 @@ pub(super) fn sweep(repository: &Repository) {
             let _ = fs.remove_all(&entry.path());
         }
     }
+    // Asked after they were seen, and held until they are gone.
+    let nobody = if temporary.is_empty() { None } else { abandoned(fs, &objects) };
+    if nobody.is_some() {
+        for path in temporary {
+            let _ = fs.remove(&path);
+        }
+    }
+    drop(nobody);
     let packs = objects.join("pack");
     for entry in entries(fs, &packs) {
         let path = entry.path();
@@ -56,7 +71,7 @@ fn entries(fs: &Fs, dir: &Path) -> impl Iterator<Item = DirEntry> + use<> {
     fs.read_dir(dir).into_iter().flatten().flatten()
 }
 
-/// A file that somebody owned who is gone: it is there, and could be locked.
+/// A file or directory that somebody owned who is gone: it is there, and could be locked.
 fn abandoned(fs: &Fs, path: &Path) -> Option<File> {
     let file = fs.open(path).ok()?;
     file.try_lock().then_some(file)

@@ -1,11 +1,9 @@
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::spill::{Link, Spill};
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
-use crate::store::bare_repository::fs::Fs;
-use crate::store::index::{Visit, Worker};
+use crate::store::index::{Aside, Visit, Worker};
 use crate::store::links::{self, Malformed};
 
 /// What the objects of a push point at, written down while they are resolved.
@@ -26,13 +24,13 @@ const REMEMBERED: usize = 32 << 10;
 const BATCH: usize = 2048;
 
 impl Links {
-    /// Nothing yet. A push with many links writes them to a file of this path; it is removed with this value.
-    pub(crate) fn new(format: ObjectFormat, fs: &Fs, path: PathBuf) -> Self {
-        Self::with_limit(format, fs, path, MAX_IN_MEMORY)
+    /// Nothing yet. A push with many links writes them to a file from here.
+    pub(crate) fn new(format: ObjectFormat, aside: Arc<dyn Aside>) -> Self {
+        Self::with_limit(format, aside, MAX_IN_MEMORY)
     }
 
-    pub(super) fn with_limit(format: ObjectFormat, fs: &Fs, path: PathBuf, max_in_memory: usize) -> Self {
-        let spill = Spill::new(fs.clone(), path, format, max_in_memory);
+    pub(super) fn with_limit(format: ObjectFormat, aside: Arc<dyn Aside>, max_in_memory: usize) -> Self {
+        let spill = Spill::new(aside, format, max_in_memory);
         Self { spill, format, malformed: Mutex::default(), remembered: Mutex::default() }
     }
 

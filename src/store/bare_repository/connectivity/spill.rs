@@ -1,11 +1,8 @@
-use std::io::Write;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
-use crate::store::bare_repository::fs::{File, Fs};
-use crate::store::index::ReadAt;
+use crate::store::index::{Aside, AsideFile};
 
 /// One object, and the kind that something that points at it says it has.
 pub(super) type Link = (ObjectId, ObjectKind);
@@ -13,8 +10,7 @@ pub(super) type Link = (ObjectId, ObjectKind);
 /// Links beyond counting: a number of them in memory without repeats, the rest in a file.
 #[derive(Debug)]
 pub(super) struct Spill {
-    fs: Fs,
-    path: PathBuf,
+    aside: Arc<dyn Aside>,
     format: ObjectFormat,
     max_in_memory: usize,
     state: Mutex<State>,
@@ -23,16 +19,16 @@ pub(super) struct Spill {
 #[derive(Debug, Default)]
 struct State {
     memory: Vec<Link>,
-    file: Option<(File, u64)>,
+    /// And how long it is.
+    file: Option<(Box<dyn AsideFile>, u64)>,
     /// Once writing failed, what is missing in the file would be missing in the check.
     broken: bool,
 }
 
 impl Spill {
-    /// An empty one, whose file, if it needs one, has this path. The directory is the quarantine: what is left there
-    /// after a crash is swept with it.
-    pub(super) fn new(fs: Fs, path: PathBuf, format: ObjectFormat, max_in_memory: usize) -> Self {
-        Self { fs, path, format, max_in_memory, state: Mutex::default() }
+    /// An empty one, whose file, if it needs one, comes from here.
+    pub(super) fn new(aside: Arc<dyn Aside>, format: ObjectFormat, max_in_memory: usize) -> Self {
+        Self { aside, format, max_in_memory, state: Mutex::default() }
     }
 
     /// Takes links over.
@@ -56,19 +52,19 @@ impl Spill {
     fn write_out(&self, state: &mut State) -> std::io::Result<()> {
         let (file, len) = match &mut state.file {
             Some(file) => file,
-            none => none.insert((self.fs.create_new(&self.path)?, 0)),
+            none => none.insert((self.aside.file()?, 0)),
         };
         let mut bytes = Vec::with_capacity(WRITE_SIZE);
         for (id, kind) in state.memory.drain(..) {
             bytes.push(code(kind));
             bytes.extend_from_slice(id.as_bytes());
             if bytes.len() >= WRITE_SIZE {
-                file.write_all(&bytes)?;
+                file.write_all_at(&bytes, *len)?;
                 *len = len.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                 bytes.clear();
             }
         }
-        file.write_all(&bytes)?;
+        file.write_all_at(&bytes, *len)?;
         *len = len.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(())
     }
@@ -119,16 +115,6 @@ impl Spill {
 
 /// How much is written at once.
 const WRITE_SIZE: usize = 64 << 10;
-
-impl Drop for Spill {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.file.take().is_some() {
-            // If it cannot be removed it goes with the quarantine.
-            let _ = self.fs.remove(&self.path);
-        }
-    }
-}
 
 /// Where a link goes when links are sorted: those that have this in common are nearly always the same.
 fn front(id: &ObjectId) -> u64 {

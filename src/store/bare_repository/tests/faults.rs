@@ -275,6 +275,7 @@ fn what_is_swept_survives_each_fault() {
         let quarantine = bare.join("objects/tmp_objdir-incoming-dead");
         std::fs::create_dir(&quarantine).unwrap();
         std::fs::write(quarantine.join("owner"), "").unwrap();
+        std::fs::write(bare.join("objects/tmp_incoming_obj-dead"), "").unwrap();
 
         let fault = Fault::new(at, EIO);
         let opened = Repository::open_with(&bare, &Fs::hooked(fault.clone())).and_then(BareRepository::new);

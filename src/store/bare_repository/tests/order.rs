@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::fs::Operation;
 use super::disk::{Recorded, Recorder};
@@ -144,4 +146,54 @@ fn an_old_lock_is_reported_with_its_age() {
         assert!(said.everything.contains(&format!("'{name}.lock': File exists. It is 3 hours old")), "{said:?}");
         assert!(said.refs["refs/heads/later"].is_none() && said.refs["refs/heads/loose"].is_some(), "{said:?}");
     }
+}
+
+/// Of loose objects on their way into place, those of git are none of ours.
+#[test]
+fn temporary_objects_are_swept_when_nobody_puts_objects_in_place() {
+    let world = World::new();
+    let bare = world.restore();
+    let objects = bare.join("objects");
+    let make = |name: &str| std::fs::write(objects.join(name), "").unwrap();
+    make("tmp_incoming_obj-dead");
+    make("tmp_obj_gits");
+    let left = || leftovers(&bare).iter().map(|path| path.file_name().unwrap().to_owned()).collect::<BTreeSet<_>>();
+
+    let living = std::fs::File::open(&objects).unwrap();
+    living.lock_shared().unwrap();
+    BareRepository::open(&bare).unwrap();
+    assert_eq!(left(), ["tmp_incoming_obj-dead", "tmp_obj_gits"].map(Into::into).into());
+    drop(living);
+    BareRepository::open(&bare).unwrap();
+    assert_eq!(left(), ["tmp_obj_gits"].map(Into::into).into());
+
+    // Nor does git keep ours for ever.
+    make("tmp_incoming_obj-dead");
+    git(&bare, &["prune", "--expire=now"]);
+    assert_eq!(left(), BTreeSet::new());
+}
+
+/// While an object has no name yet, whoever opens the repository leaves it alone.
+#[test]
+fn a_sweep_beside_a_small_push_takes_nothing_from_it() {
+    let world = World::unpacking();
+    let opened = Arc::new(AtomicU32::new(0));
+    for (shape, pushes) in world.shapes() {
+        let [push] = &pushes[..] else { continue };
+        let bare = world.restore();
+        let (place, opened) = (bare.clone(), opened.clone());
+        let open = move || {
+            BareRepository::open(&place).unwrap();
+            opened.fetch_add(1, Ordering::Relaxed);
+        };
+        let said = push.run(&bare, Some(Arc::new(Meanwhile(Mutex::new(Some(open)), is_rename_of_object))));
+        assert!(said.is_ok() && values(&bare) == push.after, "{shape}: {said:?}");
+        assert_sound(&bare, shape);
+        assert_eq!(leftovers(&bare), [] as [PathBuf; 0], "{shape}");
+    }
+    assert_ne!(opened.load(Ordering::Relaxed), 0);
+}
+
+fn is_rename_of_object(operation: &Operation<'_>) -> bool {
+    matches!(operation, Operation::Rename { from, .. } if from.to_string_lossy().contains("/tmp_incoming_obj-"))
 }

@@ -4,12 +4,13 @@ mod pushes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 use crate::store::bare_repository::fs::Fs;
+use crate::store::bare_repository::quarantine_directory::QuarantineDirectory;
 use crate::store::bare_repository::testing::{Sandbox, command, format, git, oid};
 use crate::store::bare_repository::{Odb, Repository};
 use crate::store::complete::{Missing, Objects, PackIds};
@@ -94,8 +95,8 @@ impl World {
     }
 
     fn links(&self, brought: &Brought<'_>, max_in_memory: usize) -> Links {
-        let path = self.sandbox.dir.path().join("links");
-        let links = Links::with_limit(self.format, &Fs::default(), path, max_in_memory);
+        let aside = Arc::new(QuarantineDirectory::new(&Fs::default(), self.sandbox.dir.path().to_path_buf()));
+        let links = Links::with_limit(self.format, aside, max_in_memory);
         let mut workers = [links.worker(), links.worker()];
         for (number, (id, kind)) in brought.kinds.iter().enumerate() {
             if *kind != ObjectKind::Blob {
