@@ -89,11 +89,17 @@ impl Server {
 
     /// Ends the server; gives what it cost, with all processes that it started. `wall` is that of the client.
     #[track_caller]
-    pub fn finish(mut self, wall: Duration) -> Cost {
+    pub fn finish(self, wall: Duration) -> Cost {
+        self.finish_and_keep(wall).0
+    }
+
+    /// The same; the repository goes with what is given back.
+    #[track_caller]
+    pub fn finish_and_keep(mut self, wall: Duration) -> (Cost, TempDir) {
         // git's processes end after the client has heard of it, and count once the daemon has waited for them.
         sleep(Duration::from_millis(200));
         let _ = self.child.kill();
-        Cost { wall: wall.as_secs_f64(), ..reap(self.child, self.start).0 }
+        (Cost { wall: wall.as_secs_f64(), ..reap(self.child, self.start).0 }, self.root)
     }
 }
 

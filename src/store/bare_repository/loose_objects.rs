@@ -2,8 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::fs::{File, Fs, unique_suffix};
 use crate::proto::{ObjectId, ObjectKind};
@@ -40,10 +39,11 @@ impl LooseObjects {
         let lock = fs.open(objects)?;
         // In a file system without locks nobody can tell whether we live, and nobody sweeps.
         let _ = lock.lock_shared();
+        let mut deflater = Deflater::new();
         let mut files = Vec::with_capacity(self.0.len());
         for (id, (kind, data)) in &self.0 {
             let mut file = TemporaryFile::create(fs, objects)?;
-            file.file.write_all(&deflated(*kind, data)?)?;
+            file.file.write_all(&deflater.deflate(*kind, data)?)?;
             files.push((id, file));
         }
         // When all are written, the file system may make several durable at once.
@@ -119,13 +119,52 @@ fn place(objects: &Path, id: &ObjectId) -> (PathBuf, PathBuf) {
     (dir, file)
 }
 
-/// What stands in the file of an object. Fast rather than small, as with git: a gc will pack it.
-fn deflated(kind: ObjectKind, data: &[u8]) -> io::Result<Vec<u8>> {
-    let mut deflated = Vec::new();
-    let mut encoder = ZlibEncoder::new(&mut deflated, Compression::fast());
-    write!(encoder, "{} {}\0", kind.name(), data.len())?;
-    encoder.write_all(data)?;
-    encoder.try_finish()?;
-    drop(encoder);
-    Ok(deflated)
+/// Makes what stands in the files of objects. Fast rather than small, as with git: a gc will pack them.
+struct Deflater(Compress);
+
+impl Deflater {
+    fn new() -> Self {
+        Self(Compress::new(Compression::fast(), true))
+    }
+
+    fn deflate(&mut self, kind: ObjectKind, data: &[u8]) -> io::Result<Vec<u8>> {
+        // What it needs is large, so it is not made anew for each object.
+        self.0.reset();
+        let content = [format!("{} {}\0", kind.name(), data.len()).as_bytes(), data].concat();
+        let mut deflated = Vec::new();
+        loop {
+            // Enough at once, unless there is nothing to be deflated.
+            deflated.reserve(content.len().saturating_add(64));
+            let done = usize::try_from(self.0.total_in()).unwrap_or(usize::MAX);
+            let rest = content.get(done..).unwrap_or_default();
+            if self.0.compress_vec(rest, &mut deflated, FlushCompress::Finish)? == Status::StreamEnd {
+                return Ok(deflated);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_deflated_is_whole_however_it_deflates() {
+        let mut deflater = Deflater::new();
+        let mut state = 1_u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(1 << 20)
+        .collect();
+        for data in [&b""[..], b"a", &[0; 1 << 20], &noise] {
+            let deflated = deflater.deflate(ObjectKind::Blob, data).unwrap();
+            let mut inflated = Vec::new();
+            flate2::read::ZlibDecoder::new(&deflated[..]).read_to_end(&mut inflated).unwrap();
+            assert!(inflated == [format!("blob {}\0", data.len()).as_bytes(), data].concat());
+        }
+    }
 }
