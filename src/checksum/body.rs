@@ -11,8 +11,8 @@ use crate::proto::{Complete, ObjectFormat, ObjectId, PackFrame, Tail};
 use crate::{Error, ErrorKind};
 
 /// Bytes, on the wire and inflated, that pass in one turn before the task yields: so one fast client does not keep a
-/// runtime thread from the others for more than about a millisecond.
-pub(crate) const WORK_PER_POLL: usize = 256 << 10;
+/// runtime thread from the others for as much as a millisecond.
+pub(crate) const WORK_PER_POLL: usize = 128 << 10;
 
 pin_project! {
     /// A body whose pack is verified as it passes; the [`Complete`] at its end says so.
@@ -20,7 +20,7 @@ pin_project! {
     /// Frames pass unchanged and at once. The stream ends after `Complete` or the first error: a pack whose trailer is
     /// wrong ends in [`ErrorKind::ChecksumMismatch`], one that is cut short in [`ErrorKind::IncompletePack`].
     ///
-    /// After every 256 KiB (on the wire and inflated, together; see [`work_per_poll`](Self::work_per_poll)) the stream
+    /// After every 128 KiB (on the wire and inflated, together; see [`work_per_poll`](Self::work_per_poll)) the stream
     /// yields to the runtime once.
     ///
     /// # Cancel safety
@@ -60,7 +60,7 @@ impl<B> Checksummed<B> {
         }
     }
 
-    /// Sets after how many bytes, on the wire and inflated, the stream yields. Default 256 KiB, about a millisecond.
+    /// Sets after how many bytes, on the wire and inflated, the stream yields. Default 128 KiB: half a millisecond.
     #[must_use]
     pub fn work_per_poll(mut self, bytes: usize) -> Self {
         self.work_per_poll = bytes.max(1);

@@ -40,7 +40,7 @@ impl ChecksumLayer {
         self
     }
 
-    /// Sets after how many bytes, on the wire and inflated, a body yields to the runtime. Default 256 KiB, about a
+    /// Sets after how many bytes, on the wire and inflated, a body yields to the runtime. Default 128 KiB: half a
     /// millisecond.
     #[must_use]
     pub fn work_per_poll(mut self, bytes: usize) -> Self {
