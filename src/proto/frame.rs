@@ -67,6 +67,7 @@ impl From<PackFrame> for Frame {
 impl TryFrom<Frame> for PackFrame {
     type Error = Frame;
 
+    #[inline]
     fn try_from(frame: Frame) -> Result<Self, Frame> {
         match frame {
             Frame::PackHeader(header) => Ok(Self::Header(header)),

@@ -80,14 +80,20 @@ impl<R: AsyncRead + Unpin> Stream for Pack<R> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let Some(framed) = self.framed.as_mut() else { return Poll::Ready(None) };
-        let polled = Pin::new(framed).poll_next(cx);
-        let polled = or_idle(&mut self.idle, polled, cx);
-        let item = match ready!(or_too_late(&mut self.deadline, polled, cx)) {
-            Some(Ok(frame)) => PackFrame::try_from(frame)
-                .map_err(|frame| Error::new(ErrorKind::Protocol, format!("frame of a head inside a body: {frame:?}"))),
-            Some(Err(error)) => Err(error),
-            None => Err(Error::new(ErrorKind::IncompletePack, "the pack is incomplete: early EOF")),
+        let Self { framed: Some(framed), idle, deadline, .. } = &mut *self else { return Poll::Ready(None) };
+        // Frames are large for values that pass through several hands: what looks at the clock does not see them.
+        let item = match Pin::new(framed).poll_next(cx) {
+            Poll::Ready(polled) => {
+                if let Some(idle) = idle {
+                    idle.running = false;
+                }
+                match polled {
+                    Some(Ok(frame)) => PackFrame::try_from(frame).map_err(of_the_head),
+                    Some(Err(error)) => Err(error),
+                    None => Err(Error::new(ErrorKind::IncompletePack, "the pack is incomplete: early EOF")),
+                }
+            }
+            Poll::Pending => Err(ready!(too_late(idle, deadline, cx))),
         };
         if let Ok(PackFrame::Complete(_)) | Err(_) = item {
             self.ended = true;
@@ -97,38 +103,30 @@ impl<R: AsyncRead + Unpin> Stream for Pack<R> {
     }
 }
 
-/// What the connection gives when it is polled.
-type Polled = Poll<Option<Result<Frame, Error>>>;
-
-/// The frame that was polled for, or an error if the client has been silent for too long.
-fn or_idle(idle: &mut Option<Idle>, polled: Polled, cx: &mut Context<'_>) -> Polled {
-    let Some(idle) = idle else { return polled };
-    if polled.is_ready() {
-        idle.running = false;
-        return polled;
-    }
-    if !idle.running {
-        idle.running = true;
-        // A limit too far away for a clock is none for the next years.
-        let now = Instant::now();
-        let end = now.checked_add(idle.limit).or_else(|| now.checked_add(YEARS));
-        idle.sleep.as_mut().reset(end.unwrap_or(now));
-    }
-    ready!(idle.sleep.as_mut().poll(cx));
-    let text = format!("the client sent nothing for {} seconds", idle.limit.as_secs());
-    Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, text))))
+#[cold]
+fn of_the_head(frame: Frame) -> Error {
+    Error::new(ErrorKind::Protocol, format!("frame of a head inside a body: {frame:?}"))
 }
 
-/// The frame that was polled for, or an error if it is too late for any.
-fn or_too_late(deadline: &mut Option<Pin<Box<Sleep>>>, polled: Polled, cx: &mut Context<'_>) -> Polled {
-    match (polled, deadline) {
-        (Poll::Pending, Some(deadline)) => {
-            ready!(deadline.as_mut().poll(cx));
-            let text = "the client did not send its push in the time that the server allows";
-            Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, text))))
+/// Ready if the client, which has nothing to give now, has been silent for too long, or has no time left.
+fn too_late(idle: &mut Option<Idle>, deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<Error> {
+    if let Some(idle) = idle {
+        if !idle.running {
+            idle.running = true;
+            // A limit too far away for a clock is none for the next years.
+            let now = Instant::now();
+            let end = now.checked_add(idle.limit).or_else(|| now.checked_add(YEARS));
+            idle.sleep.as_mut().reset(end.unwrap_or(now));
         }
-        (polled, _) => polled,
+        if idle.sleep.as_mut().poll(cx).is_ready() {
+            let text = format!("the client sent nothing for {} seconds", idle.limit.as_secs());
+            return Poll::Ready(Error::new(ErrorKind::TimedOut, text));
+        }
     }
+    let Some(deadline) = deadline else { return Poll::Pending };
+    ready!(deadline.as_mut().poll(cx));
+    let text = "the client did not send its push in the time that the server allows";
+    Poll::Ready(Error::new(ErrorKind::TimedOut, text))
 }
 
 impl<R> Drop for Pack<R> {
