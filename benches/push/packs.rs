@@ -63,9 +63,17 @@ pub fn history(commits: u64) -> Pack {
     Pack::of(&format!("history of {commits} commits"), shape.repository().path())
 }
 
+/// How many commits the history of a program has.
+const SOURCE: u64 = 20_000;
+
 /// The history of a program.
-pub fn source(commits: u64) -> Pack {
-    Pack::of("source", &source::repository(&cache(), commits))
+pub fn source() -> Pack {
+    Pack::of("source", &source::repository(&cache(), SOURCE))
+}
+
+/// A history that is three times as long: about as many bytes of pack as the outage had.
+pub fn long_source() -> Pack {
+    Pack::of("source, long", &source::repository(&cache(), 3 * SOURCE))
 }
 
 /// A million small objects: a quarter of them whole, the others deltas that name their base by its id.

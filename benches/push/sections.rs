@@ -13,8 +13,6 @@ use crate::support::pack::{BigPack, PackBuilder, Shape, blob_id, commit, object_
 use crate::table::{Table, mib, seconds, times};
 use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
 
-/// How many commits the history of a program has.
-pub const SOURCE: u64 = 20_000;
 /// How many commits the histories have that are pushed for the plots.
 pub const HISTORIES: [u64; 6] = [400, 1_600, 6_400, 26_780, 60_000, 107_120];
 /// MiB of the packs that are pushed to see whether memory grows.
@@ -27,6 +25,8 @@ pub struct Bench {
     /// No pushes of more than 256 MiB.
     pub quick: bool,
     pub packs: Vec<Pack>,
+    /// What is only pushed.
+    pub long: Option<Pack>,
     pub program: PathBuf,
     /// The example `forge`, for HTTP.
     pub forge: PathBuf,
@@ -154,7 +154,7 @@ fn push(bench: &Bench) -> Table {
         "Everything that the server does, its processes included, over git://, and over HTTP by the example `forge`; \
          against `git daemon --enable=receive-pack` both times. The client has its pack ready.",
     );
-    for pack in bench.packs.iter().filter(|pack| !pack.refs.is_empty()) {
+    for pack in bench.packs.iter().chain(&bench.long).filter(|pack| !pack.refs.is_empty()) {
         let pair = pairs(
             bench.runs.min(3),
             || push_pack(Server::ours(&bench.program), pack),

@@ -50,7 +50,7 @@ impl Index {
             let count = std::mem::replace(place, sum);
             sum = sum.saturating_add(count);
         }
-        self.order = vec![0; table.offsets.len()];
+        self.order = vec![0; table.len() as usize];
         for entry in 0..table.len() {
             let Some(place) = places.get_mut(bucket(table.id_bytes(entry))) else { continue };
             if let Some(slot) = self.order.get_mut(*place as usize) {

@@ -23,6 +23,7 @@ mod delta;
 mod files;
 mod groups;
 mod lookup;
+mod offsets;
 mod options;
 mod read;
 mod reader;

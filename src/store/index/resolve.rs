@@ -72,7 +72,9 @@ impl Indexer {
             stop: AtomicBool::new(false),
         };
         shared.resolve(threads)?;
-        let Shared { mut table, found, .. } = shared;
+        let Shared { mut table, tree, found, .. } = shared;
+        // What is sorted now need not find room beside it.
+        drop(tree);
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         (table.ids, table.kinds) = (found.ids, found.kinds);
         Ok(Index::new(table, hashing, found.external))

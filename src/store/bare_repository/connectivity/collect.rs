@@ -17,9 +17,9 @@ pub(crate) struct Links {
 }
 
 /// How many links are kept in memory: 34 bytes each.
-const MAX_IN_MEMORY: usize = 128 << 10;
+const MAX_IN_MEMORY: usize = 48 << 10;
 /// How many of the latest links each thread remembers, to not write them down again; a power of two.
-const REMEMBERED: usize = 32 << 10;
+const REMEMBERED: usize = 8 << 10;
 /// How many links a thread gathers before it takes the lock.
 const BATCH: usize = 2048;
 
