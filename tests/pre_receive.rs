@@ -277,7 +277,8 @@ async fn a_push_that_is_dropped_while_the_policy_thinks_is_rolled_back() {
     let thin = Thin::new();
     let stored = thin.repo.stored();
     let (sender, mut said) = tokio::sync::mpsc::unbounded_channel();
-    let (store, request) = (thin.bare(), thin.request());
+    // Loose objects would wait in memory.
+    let (store, request) = (thin.bare().unpack_limit(0), thin.request());
     let task = tokio::spawn(async move { push(store, Forever(sender), &request).await });
     assert_eq!(said.recv().await, Some("asked"));
     assert!(!thin.repo.leftovers().is_empty(), "the quarantine is there");
