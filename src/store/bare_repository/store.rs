@@ -67,9 +67,9 @@ impl BareRepository {
     /// Opens a repository. Blocks on the disk for a moment.
     ///
     /// What pushes left behind that did not live to clean up is cleared away: quarantines of this crate whose process is
-    /// gone, and packs and objects that they had not wholly put in place. Nothing of a living process is touched, nor anything of
-    /// git's. Locks stay: nobody can tell whether the owner of a lock is alive, and the ref that is locked is refused
-    /// until somebody removes it.
+    /// gone, and packs and objects that they had not wholly put in place. Nothing of a living process is touched, nor
+    /// anything of git's. Locks stay: nobody can tell whether the owner of a lock is alive, and the ref that is locked is
+    /// refused until somebody removes it.
     ///
     /// # Errors
     ///
