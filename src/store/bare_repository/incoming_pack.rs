@@ -14,7 +14,7 @@ pub(super) struct IncomingPack {
     file: Option<File>,
 }
 
-/// The file's name in the quarantine, with which that of its indexes begins as well.
+/// The name of the file in the quarantine.
 const NAME: &str = "incoming.pack";
 
 /// How many bytes are written at once, and how long a pack is that needs no file.
