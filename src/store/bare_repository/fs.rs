@@ -1,7 +1,8 @@
-use std::fs::{DirEntry, Metadata, OpenOptions};
+use std::fs::{DirEntry, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use super::shared::Shared;
 use crate::store::index::{PackFile, ReadAt};
@@ -304,10 +305,17 @@ impl File {
         Ok(self.file.try_lock()?)
     }
 
-    /// The same for a lock that several may have, but nobody beside [`try_lock`](Self::try_lock). Waits for it.
+    /// The same for a lock that several may have, but nobody beside [`try_lock`](Self::try_lock). Whoever has that is
+    /// waited for, though not for ever: anybody who may read a file may lock it.
     pub(crate) fn lock_shared(&self) -> io::Result<()> {
         announce!(self.origin.fs, Lock(&self.origin.path));
-        self.file.lock_shared()
+        for _ in 0..10 {
+            match self.file.try_lock_shared() {
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+                result => return Ok(result?),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// What is known of it, whatever is at its path now.

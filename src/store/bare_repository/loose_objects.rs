@@ -37,7 +37,8 @@ impl LooseObjects {
     /// If this fails, what was put in place stays: others may have seen it, and rely on it.
     pub(super) fn store(&self, fs: &Fs, objects: &Path) -> io::Result<()> {
         let lock = fs.open(objects)?;
-        // In a file system without locks nobody can tell whether we live, and nobody sweeps.
+        // In a file system without locks nobody can tell whether we live, and nobody sweeps. Nor does anybody whom a
+        // stranger's lock keeps out as it keeps out us.
         let _ = lock.lock_shared();
         let mut deflater = Deflater::new();
         let mut files = Vec::with_capacity(self.0.len());

@@ -194,6 +194,21 @@ fn a_sweep_beside_a_small_push_takes_nothing_from_it() {
     assert_ne!(opened.load(Ordering::Relaxed), 0);
 }
 
+/// Anybody who may read the directory may lock it.
+#[test]
+fn a_lock_that_nobody_lets_go_of_holds_up_no_push() {
+    let world = World::unpacking();
+    let bare = world.restore();
+    let stranger = std::fs::File::open(bare.join("objects")).unwrap();
+    stranger.lock().unwrap();
+    let (shape, pushes) = world.shapes().swap_remove(0);
+    let push = &pushes[0];
+    let said = push.run(&bare, None);
+    assert!(said.is_ok() && values(&bare) == push.after, "{shape}: {said:?}");
+    assert_sound(&bare, shape);
+    assert_eq!(leftovers(&bare), [] as [PathBuf; 0], "{shape}");
+}
+
 fn is_rename_of_object(operation: &Operation<'_>) -> bool {
     matches!(operation, Operation::Rename { from, .. } if from.to_string_lossy().contains("/tmp_incoming_obj-"))
 }
