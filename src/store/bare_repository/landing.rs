@@ -3,10 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::alternates;
-use super::connectivity::{Check, Links};
+use super::connectivity::Check;
 use super::known;
 use super::migrate::pack_name;
-use super::quarantine_directory::QuarantineDirectory;
 use super::refs::{Mode, Reflog, Update};
 use super::sealed::{Sealed, SealedPack, Stored};
 use super::store::BareRepository;
@@ -165,9 +164,7 @@ impl Landing {
             trusted: &trusted,
             olds: &olds,
         };
-        let nowhere = QuarantineDirectory::new(repository.fs(), repository.objects_dir());
-        let none = Links::new(repository.object_format(), Arc::new(nowhere));
-        let found = check.run(sealed.map_or(&none, |sealed| &sealed.links), &news)?;
+        let found = check.run(sealed.map(|sealed| &sealed.links), &news)?;
         let targets =
             Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
         complete::refuse(request, places, found, &targets, &self.progress)

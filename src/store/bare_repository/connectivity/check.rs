@@ -35,23 +35,23 @@ struct External {
 const MAX_EXTERNALS: usize = 512 << 10;
 
 impl<'a> Check<'a> {
-    /// Says of each new value whether all that it needs is there.
+    /// Says of each new value whether all that it needs is there. There are links only if the push brought objects.
     ///
     /// # Errors
     ///
     /// Only the repository's own trouble; what is wrong with the push is said of each value.
-    pub(crate) fn run(self, links: &Links, news: &[ObjectId]) -> Result<Vec<Result<(), Missing>>, Error> {
+    pub(crate) fn run(self, links: Option<&Links>, news: &[ObjectId]) -> Result<Vec<Result<(), Missing>>, Error> {
         self.run_in_batches(links, news, MAX_EXTERNALS)
     }
 
     pub(super) fn run_in_batches(
         self,
-        links: &Links,
+        links: Option<&Links>,
         news: &[ObjectId],
         batch: usize,
     ) -> Result<Vec<Result<(), Missing>>, Error> {
         let mut reached = Reached::new(self.repository, self.trusted);
-        if links.malformed().is_none() && self.all_complete(links, news, &mut reached, batch)? {
+        if links.and_then(Links::malformed).is_none() && self.all_complete(links, news, &mut reached, batch)? {
             return Ok(vec![Ok(()); news.len()]);
         }
         let mut exact = Exact::new(self.pack, self.brought, self.repository, reached);
@@ -61,7 +61,7 @@ impl<'a> Check<'a> {
     /// Whether everything that the pack holds and everything that the new values are is complete.
     fn all_complete(
         &self,
-        links: &Links,
+        links: Option<&Links>,
         news: &[ObjectId],
         reached: &mut Reached<'a>,
         batch: usize,
@@ -72,7 +72,7 @@ impl<'a> Check<'a> {
             externals.insert(*new, External { kind, trusted: false });
         }
         let mut complete = true;
-        links.spill.for_each(|id, kind| {
+        let each = |id, kind| {
             complete = match self.pack.kind_of(&id) {
                 Some(is) => is == kind,
                 None => externals.entry(id).or_insert(External { kind, trusted: false }).kind == kind,
@@ -82,7 +82,8 @@ impl<'a> Check<'a> {
                 externals.clear();
             }
             Ok(complete)
-        })?;
+        };
+        links.map_or(Ok(()), |links| links.spill.for_each(each))?;
         Ok(complete && self.settle(&mut externals, reached)?)
     }
 

@@ -126,7 +126,7 @@ impl World {
         let brought = self.brought(brought);
         let repository = &self.bare;
         let check = Check { pack: &brought, brought: &brought, repository, trusted: &trusted, olds: &trusted };
-        assert_eq!(check.run_in_batches(&self.links(&brought, 8), news, 3).unwrap(), results);
+        assert_eq!(check.run_in_batches(Some(&self.links(&brought, 8)), news, 3).unwrap(), results);
         results
     }
 
@@ -139,7 +139,7 @@ impl World {
     ) -> Vec<Result<(), Missing>> {
         let brought = self.brought(brought);
         let check = Check { pack: &brought, brought: &brought, repository, trusted, olds: trusted };
-        check.run(&self.links(&brought, 1 << 16), news).unwrap()
+        check.run(Some(&self.links(&brought, 1 << 16)), news).unwrap()
     }
 
     /// Whether all values are complete; and whether git says the same.
