@@ -88,7 +88,7 @@
 //! | `http` | `HttpReceivePack`: a tower service for smart HTTP |
 //! | `collision-detection` | SHA-1 with detection of the known collision attacks |
 //! | `sha256` | repositories whose object format is SHA-256 |
-//! | `sirocco` | objects that have arrived whole are inflated with `sirocco`, which is faster than zlib-rs |
+//! | `sirocco` | objects that have arrived whole are inflated with `sirocco`, quicker than zlib-rs; the stores turn it on |
 //!
 //! # Rust versions
 //!

@@ -78,15 +78,14 @@ fn main() {
     // In a process of its own: a process that has been large makes those that it starts look large.
     measure::run(measure::task(&["prepare"]));
 
-    let mut packs = if args.given { Vec::new() } else { vec![packs::source(), packs::outage()] };
+    let mut packs = if args.given { Vec::new() } else { vec![packs::ovs(), packs::source(), packs::outage()] };
     packs.extend(args.repository.iter().map(|path| Pack::of(&name(path), path)));
     packs.extend(args.pack.iter().map(|path| Pack::at(&name(path), path, Vec::new())));
     let runs = if args.quick { 1 } else { args.runs };
     // Once, before anything is measured.
     let [program, forge] = servers::programs();
     let program = args.server.unwrap_or(program);
-    let long = (!args.given && !args.quick).then(packs::long_source);
-    let bench = sections::Bench { runs, quick: args.quick, packs, long, program, forge };
+    let bench = sections::Bench { runs, quick: args.quick, packs, program, forge };
 
     let wanted = |section: &str| args.only.is_empty() || args.only.iter().any(|name| name == section);
     let mut tables = Vec::new();
@@ -111,8 +110,8 @@ fn main() {
 
 /// Makes everything that is kept for the next run.
 fn prepare() {
+    packs::ovs();
     packs::source();
-    packs::long_source();
     packs::outage();
     packs::tiny();
     packs::shapes();

@@ -46,6 +46,17 @@ pub fn task(words: &[&str]) -> Command {
     command
 }
 
+/// The program of the bench `decode`, built with these features, one of which is the inflater.
+#[track_caller]
+pub fn decoder(features: &str) -> std::path::PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["bench", "--quiet", "--offline", "--bench", "decode", "--no-run", "--message-format=json"]);
+    cargo.args(["--features", features, "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    let printed = run(cargo).1;
+    let programs = printed.split("\"executable\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    programs.last().expect("cargo names the program").into()
+}
+
 /// The figure that a task printed under this name.
 #[track_caller]
 pub fn figure(printed: &str, name: &str) -> f64 {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::source;
+use crate::source::{self, Program};
 use crate::support::fast_import::Shape;
 use crate::support::git::Repo;
 use crate::support::pack::{Delta, PackBuilder, blob_id};
@@ -63,17 +63,14 @@ pub fn history(commits: u64) -> Pack {
     Pack::of(&format!("history of {commits} commits"), shape.repository().path())
 }
 
-/// How many commits the history of a program has.
-const SOURCE: u64 = 20_000;
-
-/// The history of a program.
+/// The history of a small program.
 pub fn source() -> Pack {
-    Pack::of("source", &source::repository(&cache(), SOURCE))
+    Pack::of("source", &source::repository(&cache(), &Program::SMALL))
 }
 
-/// A history that is three times as long: about as many bytes of pack as the outage had.
-pub fn long_source() -> Pack {
-    Pack::of("source, long", &source::repository(&cache(), 3 * SOURCE))
+/// The history of a program like openvswitch/ovs.
+pub fn ovs() -> Pack {
+    Pack::of("like ovs", &source::repository(&cache(), &Program::OVS))
 }
 
 /// A million small objects: a quarter of them whole, the others deltas that name their base by its id.

@@ -1,5 +1,8 @@
+use std::task::Poll;
+
 use bytes::Bytes;
 
+use crate::Error;
 use crate::proto::{Capabilities, Certificate, Command, Complete, ObjectId, PackHeader, PackObject};
 
 /// One piece of a push, in the order of the wire.
@@ -37,6 +40,11 @@ pub enum Frame {
     /// The end of the push. Always the last frame.
     Complete(Complete),
 }
+
+/// A frame passes through several hands, and what is longer than this is moved by calls of `memmove`: of small objects that
+/// is a third of what decoding costs beside inflating.
+const LARGEST: usize = 128;
+const _: () = assert!(size_of::<Poll<Option<Result<Frame, Error>>>>() <= LARGEST);
 
 /// One piece of the body of a push: the frames of its pack.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 use bytes::{Bytes, BytesMut};
 
+use super::entry::Chunk;
 use super::header::{entry_header, pack_header};
 #[cfg(feature = "sirocco")]
 use super::inflate::WholeInflater;
@@ -23,9 +24,9 @@ use crate::{Error, ErrorKind};
 /// A chunk is given when it is full or its entry ends, and it is full when it has `chunk_size` inflated bytes, or twice
 /// as many bytes on the wire (a stream of empty deflate blocks inflates to nothing, however long). Reads have no
 /// influence on that, nor on how many bytes of wire belong to a chunk: an inflater whose output is full may or may not
-/// have looked at one more symbol of its input, which depends on whether that symbol had arrived. So the last bytes
-/// before a cut ([`CAREFUL`]) are inflated with one byte of input at a time, and none before it is needed: then the
-/// chunk's wire is the shortest that inflates to the chunk.
+/// have looked at one more symbol of its input, which depends on whether that symbol had arrived. So the last byte
+/// before a cut is inflated with one byte of input at a time, and none before it is needed: then the chunk's wire is
+/// the shortest that inflates to the chunk.
 #[derive(Debug)]
 pub(crate) struct PackDecoder {
     format: ObjectFormat,
@@ -66,9 +67,6 @@ struct Body {
     wire: usize,
     start: bool,
 }
-
-/// Longer than the output of any one deflate symbol (258 bytes).
-const CAREFUL: usize = 300;
 
 /// How much more space than an entry needs the inflater is given for its end: with less than this it leaves its fast
 /// path, which for half of all entries would be from their first byte on. Whether the entry overran what it declares
@@ -165,10 +163,12 @@ impl PackDecoder {
         self.make_room(cut.room);
         let mut drained = false;
         loop {
-            // Before the last bytes of a full chunk the output ends early; then the input comes byte by byte, and each
-            // byte only when those before it have given all they have.
-            let careful = !cut.is_last && body.produced >= cut.target.saturating_sub(CAREFUL);
-            let room = if cut.is_last || careful { cut.room } else { cut.target.saturating_sub(CAREFUL) };
+            // Before the last byte of a full chunk the output ends; then the input comes byte by byte, and each byte
+            // only when those before it have given all they have. The symbol that the inflater may have looked at by
+            // then is the one that makes the last byte, which the chunk needs in any case.
+            let before_last = cut.target.saturating_sub(1);
+            let careful = !cut.is_last && body.produced >= before_last;
+            let room = if cut.is_last || careful { cut.room } else { before_last };
             let most = match careful {
                 true => usize::from(drained),
                 false => usize::MAX,
@@ -275,14 +275,9 @@ impl PackDecoder {
 
     #[inline]
     fn chunk(&mut self, body: &Body, src: &mut BytesMut, end: bool) -> PackObject {
-        PackObject {
-            entry: body.entry,
-            wire: self.take(src, body.wire),
-            data: self.slab.split_to(body.produced.min(self.slab.len())).freeze(),
-            data_offset: body.given,
-            start: body.start,
-            end,
-        }
+        let wire = self.take(src, body.wire);
+        let data = self.slab.split_to(body.produced.min(self.slab.len())).freeze();
+        PackObject::new(&body.entry, Chunk { data_offset: body.given, start: body.start, end }, wire, data)
     }
 
     fn trailer(&mut self, src: &mut BytesMut) -> Option<Complete> {
@@ -325,12 +320,12 @@ impl Expansion {
 
     /// Counts a chunk, after which the pack is `pack_len` bytes long.
     fn add(&mut self, object: &PackObject, pack_len: u64) -> Result<(), Error> {
-        self.inflated = self.inflated.saturating_add(u64::try_from(object.data.len()).unwrap_or(u64::MAX));
+        self.inflated = self.inflated.saturating_add(u64::try_from(object.data().len()).unwrap_or(u64::MAX));
         let most = pack_len.saturating_mul(self.ratio).saturating_add(self.floor);
         if self.inflated > most {
             let Self { ratio, floor, .. } = self;
             let text = format!("pack inflates to more than {floor} bytes and the limit of {ratio} times its length");
-            return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(object.entry.offset));
+            return Err(Error::new(ErrorKind::LimitExceeded, text).with_offset(object.entry().offset));
         }
         Ok(())
     }

@@ -116,18 +116,67 @@ pub struct Entry {
 /// Both slices are views into shared buffers of up to a few hundred KiB: copy what you keep for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackObject {
-    pub(crate) entry: Entry,
-    pub(crate) wire: Bytes,
-    pub(crate) data: Bytes,
+    // Of the entry. Its parts stand for themselves, so that no space is lost between them: see `frame`.
+    kind: PackedKind,
+    offset: u64,
+    size: u64,
+    header_len: u8,
+    // Of the chunk.
+    start: bool,
+    end: bool,
+    data_offset: u64,
+    wire: Bytes,
+    data: Bytes,
+}
+
+/// An [`EntryKind`] that may stand at any address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PackedKind {
+    Commit,
+    Tree,
+    Blob,
+    Tag,
+    OfsDelta([u8; 8]),
+    RefDelta(ObjectId),
+}
+
+/// What there is to know of a chunk beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chunk {
     pub(crate) data_offset: u64,
     pub(crate) start: bool,
     pub(crate) end: bool,
 }
 
 impl PackObject {
+    #[inline]
+    pub(crate) fn new(entry: &Entry, chunk: Chunk, wire: Bytes, data: Bytes) -> Self {
+        let Entry { offset, header_len, kind, size } = *entry;
+        let Chunk { data_offset, start, end } = chunk;
+        let kind = match kind {
+            EntryKind::Commit => PackedKind::Commit,
+            EntryKind::Tree => PackedKind::Tree,
+            EntryKind::Blob => PackedKind::Blob,
+            EntryKind::Tag => PackedKind::Tag,
+            EntryKind::OfsDelta { base_offset } => PackedKind::OfsDelta(base_offset.to_ne_bytes()),
+            EntryKind::RefDelta { base } => PackedKind::RefDelta(base),
+        };
+        Self { kind, offset, size, header_len, start, end, data_offset, wire, data }
+    }
+
     /// The header of the entry that this chunk is a part of; the same in each chunk.
-    pub fn entry(&self) -> &Entry {
-        &self.entry
+    #[inline]
+    pub fn entry(&self) -> Entry {
+        let Self { offset, size, header_len, .. } = *self;
+        let kind = match self.kind {
+            PackedKind::Commit => EntryKind::Commit,
+            PackedKind::Tree => EntryKind::Tree,
+            PackedKind::Blob => EntryKind::Blob,
+            PackedKind::Tag => EntryKind::Tag,
+            PackedKind::OfsDelta(base) => EntryKind::OfsDelta { base_offset: u64::from_ne_bytes(base) },
+            PackedKind::RefDelta(base) => EntryKind::RefDelta { base },
+        };
+        Entry { offset, header_len, kind, size }
     }
 
     /// The chunk exactly as it stood in the pack, the entry's header included in the first one.

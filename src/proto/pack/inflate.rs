@@ -66,10 +66,10 @@ impl Inflater {
 /// Inflates zlib streams that are there whole, which is quicker than being ready to go on where the input stops.
 ///
 /// It never says no: what it cannot do, for whatever reason, is left to the [`Inflater`].
-#[cfg(any(feature = "sirocco", feature = "_index"))]
+#[cfg(feature = "sirocco")]
 pub(crate) struct WholeInflater(Box<sirocco::inflate::Decoder>);
 
-#[cfg(any(feature = "sirocco", feature = "_index"))]
+#[cfg(feature = "sirocco")]
 impl WholeInflater {
     pub(crate) fn new() -> Self {
         Self(Box::new(sirocco::inflate::Decoder::new(sirocco::Format::Zlib)))
@@ -84,7 +84,7 @@ impl WholeInflater {
     }
 }
 
-#[cfg(any(feature = "sirocco", feature = "_index"))]
+#[cfg(feature = "sirocco")]
 impl fmt::Debug for WholeInflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WholeInflater")

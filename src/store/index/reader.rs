@@ -6,8 +6,9 @@ use crate::{Error, ErrorKind};
 
 /// How much of the pack is held at once.
 const WINDOW: usize = 64 * 1024;
-/// How much is read at least: more would now and then spare a read, but costs more in copying than that gains.
-const READ_AHEAD: u64 = 512;
+/// How much is read at least, and at most unless the entry is larger. It doubles as long as entries are read that
+/// stand just behind those that were read before: the deltas of one file often stand in a row.
+const READ_AHEAD: std::ops::RangeInclusive<u64> = 512..=8192;
 /// How much of what follows an entry is read with it: the inflater is fast only as long as it need not fear the end.
 const READ_BEYOND: u64 = 64;
 /// How much more space than it needs the inflater is given, so that it may copy in long strides up to the end.
@@ -26,6 +27,7 @@ pub(super) struct EntryReader<'p, P> {
     /// Where in the pack the window begins.
     window_start: u64,
     window_len: usize,
+    read_ahead: u64,
     /// The entry: where it begins and ends in the pack, and how much of it was taken.
     entry_start: u64,
     entry_end: u64,
@@ -47,6 +49,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
             window: vec![0; WINDOW],
             window_start: 0,
             window_len: 0,
+            read_ahead: *READ_AHEAD.start(),
             entry_start: 0,
             entry_end: 0,
             taken_to: 0,
@@ -149,9 +152,15 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
     /// Moves the window to the first byte that was not taken.
     fn load(&mut self) -> Result<(), Error> {
         let wanted = self.entry_end.saturating_sub(self.taken_to);
+        let window_end = self.window_start.saturating_add(self.window_len as u64);
+        let is_near = (self.window_start..window_end.saturating_add(self.read_ahead)).contains(&self.taken_to);
+        self.read_ahead = match is_near {
+            true => self.read_ahead.saturating_mul(2).min(*READ_AHEAD.end()),
+            false => *READ_AHEAD.start(),
+        };
         let len = wanted
             .saturating_add(READ_BEYOND)
-            .max(READ_AHEAD)
+            .max(self.read_ahead)
             .min(self.pack_end.saturating_sub(self.taken_to))
             .min(WINDOW as u64);
         if wanted == 0 || len == 0 {
