@@ -284,6 +284,8 @@ impl PackDecoder {
         let checksum = ObjectId::from_bytes(src.get(..self.format.len())?)?;
         self.take(src, self.format.len());
         self.state = State::Done;
+        // Whoever stores the pack may be at work for long, and hold this decoder.
+        self.slab = BytesMut::new();
         Some(Complete { checksum: Some(checksum), pack_len: self.offset, verified: false })
     }
 
