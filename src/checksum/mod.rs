@@ -44,10 +44,14 @@
 mod body;
 mod hasher;
 mod layer;
+#[cfg(feature = "_index")]
+mod pair;
 mod throttle;
 
 pub use body::Checksummed;
 pub(crate) use body::WORK_PER_POLL;
 pub use hasher::{Collision, Hasher};
 pub use layer::{Checksum, ChecksumLayer};
+#[cfg(feature = "_index")]
+pub(crate) use pair::{Message, sha1_of_two};
 pub use throttle::Throttle;

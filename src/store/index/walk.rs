@@ -1,4 +1,4 @@
-use super::content::{Content, Maker};
+use super::content::{Content, Made, Maker};
 use super::options::limit_exceeded;
 use super::resolve::Shared;
 use super::seam::{Bases, ReadAt, Visit, Worker as _, wants};
@@ -30,7 +30,19 @@ pub(super) struct Walker<'a, P, B, V: Visit, F> {
     /// How many objects at its beginning are not: they are in the waiting room.
     waiting: usize,
     waiting_room: Option<WaitingRoom>,
+    /// Whether an object waits for another to be hashed with. Not where deltas name their base by its id: what comes of
+    /// an object is known only when the object is.
+    in_pairs: bool,
+    unnamed: Option<Unnamed>,
     found: Vec<Found>,
+}
+
+/// An object that has been made, but not hashed.
+struct Unnamed {
+    entry: u32,
+    kind: ObjectKind,
+    /// What is in it; `None` if it is the last one on the path.
+    content: Option<Content>,
 }
 
 /// An object on the way, and the deltas still to be applied to it.
@@ -57,6 +69,8 @@ where
             in_memory: 0,
             waiting: 0,
             waiting_room: shared.spool.clone().map(WaitingRoom::new),
+            in_pairs: shared.hashing.is_quicker_in_pairs() && shared.groups.is_empty(),
+            unnamed: None,
             found: Vec::with_capacity(BATCH),
         }
     }
@@ -94,26 +108,97 @@ where
             };
             let (kind, depth) = (base.kind, base.depth.saturating_add(1));
             let start = self.shared.table.offset(entry);
-            let (id, content, is_whole) = self.make(entry, depth).map_err(|error| at(error, start))?;
+            let Made { content, id: hashed } = self.make(entry, depth).map_err(|error| at(error, start))?;
+            let id = match hashed {
+                // What is too large for memory was hashed on its way, and is nobody's second.
+                Some(id) => {
+                    self.name_alone()?;
+                    Some(id)
+                }
+                None => self.name(entry, kind, &content)?,
+            };
             // The last child is the heaviest: its base is let go before going on, so that it does not wait for the
             // whole subtree.
             if self.path.last().is_some_and(|base| base.children.is_empty()) {
                 self.leave();
             }
-            if is_whole && wants(&self.worker, kind, content.len()) {
-                self.worker.object(kind, &id, content.memory()).map_err(|error| at(error, start))?;
-            }
-            let children = self.settle(entry, kind, id);
+            let children = match id {
+                Some(id) => {
+                    let data = hashed.is_none().then(|| content.memory());
+                    self.show(entry, kind, &id, data)?;
+                    self.settle(entry, kind, id)
+                }
+                None => Children::new(&self.shared.tree, self.shared.tree.first_child(entry), NONE),
+            };
             if self.found.len() >= BATCH {
                 self.shared.record(&mut self.found)?;
             }
-            if children.is_empty() {
-                self.maker.recycle(content);
-            } else {
-                self.enter(Base { kind, content, depth, children })?;
+            let is_leaf = children.is_empty();
+            let content = match is_leaf {
+                true => Some(content),
+                false => {
+                    self.enter(Base { kind, content, depth, children })?;
+                    None
+                }
+            };
+            match (id, content) {
+                (None, content) => self.unnamed = Some(Unnamed { entry, kind, content }),
+                (Some(_), Some(content)) => self.maker.recycle(content),
+                (Some(_), None) => {}
             }
         }
         Ok(())
+    }
+
+    /// The id of an object that was made just now, if it is time for it: of those that are hashed in pairs, the first
+    /// waits for the second.
+    fn name(&mut self, entry: u32, kind: ObjectKind, content: &Content) -> Result<Option<ObjectId>, Error> {
+        let hashing = self.shared.hashing;
+        if !self.in_pairs {
+            let start = self.shared.table.offset(entry);
+            return hashing.id(kind, content.memory()).map(Some).map_err(|error| at(error, start));
+        }
+        let Some(first) = self.unnamed.take() else { return Ok(None) };
+        let [id_of_first, id] = hashing.ids([(first.kind, self.data_of(&first)), (kind, content.memory())]);
+        self.named(first, id_of_first)?;
+        Ok(Some(id))
+    }
+
+    /// Hashes the object that waits for another.
+    fn name_alone(&mut self) -> Result<(), Error> {
+        let Some(object) = self.unnamed.take() else { return Ok(()) };
+        let id = self.shared.hashing.id(object.kind, self.data_of(&object))?;
+        self.named(object, id)
+    }
+
+    fn data_of<'b>(&'b self, object: &'b Unnamed) -> &'b [u8] {
+        let on_path = || self.path.last().map(|base| &base.content);
+        object.content.as_ref().or_else(on_path).map(Content::memory).unwrap_or_default()
+    }
+
+    /// What is to be done about an object once it has been waited for.
+    fn named(&mut self, object: Unnamed, id: ObjectId) -> Result<(), Error> {
+        let Unnamed { entry, kind, content } = object;
+        self.found.push(Found { entry, kind, id });
+        match content {
+            Some(content) => {
+                self.show(entry, kind, &id, Some(content.memory()))?;
+                self.maker.recycle(content);
+                Ok(())
+            }
+            None => {
+                let Some(base) = self.path.pop() else { return Ok(()) };
+                let shown = self.show(entry, kind, &id, Some(base.content.memory()));
+                self.path.push(base);
+                shown
+            }
+        }
+    }
+
+    /// Shows an object to the visitor, unless it is only known by its hash.
+    fn show(&mut self, entry: u32, kind: ObjectKind, id: &ObjectId, data: Option<&[u8]>) -> Result<(), Error> {
+        let Some(data) = data.filter(|data| wants(&self.worker, kind, data.len() as u64)) else { return Ok(()) };
+        self.worker.object(kind, id, data).map_err(|error| at(error, self.shared.table.offset(entry)))
     }
 
     fn enter(&mut self, base: Base) -> Result<(), Error> {
@@ -152,8 +237,8 @@ where
         Ok(())
     }
 
-    /// Applies a delta to the object that the walk is at; says whether the whole object is in memory.
-    fn make(&mut self, entry: u32, depth: u32) -> Result<(ObjectId, Content, bool), Error> {
+    /// Applies a delta to the object that the walk is at.
+    fn make(&mut self, entry: u32, depth: u32) -> Result<Made, Error> {
         let limit = self.shared.limits.chain_depth;
         if depth > limit {
             return Err(limit_exceeded("the length of a chain of deltas", limit.into()));
@@ -161,12 +246,7 @@ where
         let Some(base) = self.path.last() else { return Err(super::resolve::lost()) };
         let table = &self.shared.table;
         let keep = self.shared.tree.first_child(entry) != NONE || !self.shared.groups.is_empty();
-        let made = self.maker.delta(table.offset(entry), table.end_of(entry), base.kind, &base.content, keep)?;
-        // What is too large for memory was hashed on its way.
-        match made.id {
-            Some(id) => Ok((id, made.content, false)),
-            None => Ok((self.shared.hashing.id(base.kind, made.content.memory())?, made.content, true)),
-        }
+        self.maker.delta(table.offset(entry), table.end_of(entry), base.kind, &base.content, keep)
     }
 
     /// Makes a resolved object known: to the deltas that want it as their base, to the table.
@@ -178,6 +258,7 @@ where
 
     /// Ends the thread's share.
     pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.name_alone()?;
         self.shared.record(&mut self.found)?;
         self.worker.finish()
     }

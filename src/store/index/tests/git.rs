@@ -131,8 +131,14 @@ impl Bases for Repository {
 
 /// Indexes a pack and compares everything with what `git index-pack` makes of it.
 fn check(repository: &Repository, pack: &Memory, threads: usize) {
+    check_with(repository, pack, repository.options(), threads);
+    #[cfg(feature = "collision-detection")]
+    check_with(repository, pack, IndexOptions { detect_collisions: false, ..repository.options() }, threads);
+}
+
+fn check_with(repository: &Repository, pack: &Memory, options: IndexOptions, threads: usize) {
     let seen = Seen::default();
-    let (index, checksum) = index(pack, repository.options(), &NoBases, &seen, threads).unwrap();
+    let (index, checksum) = index(pack, options, &NoBases, &seen, threads).unwrap();
     let (mut idx, mut rev) = (Vec::new(), Vec::new());
     index.write_idx(&checksum, &mut idx).unwrap();
     index.write_rev(&checksum, &mut rev).unwrap();
