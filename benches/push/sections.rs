@@ -118,6 +118,16 @@ fn index(bench: &Bench) -> Table {
         table.pair(&format!("{}, collisions detected", pack.name), &one, "≤ 0.32", "");
         let two = compare("detect", "2");
         table.pair(&format!("{}, two threads", pack.name), &two, "≤ 0.32", "");
+        let resolving = |threads| figure(&run(task(&["index", text(&pack.path), threads, "detect"])).1, "resolving");
+        let runs: Vec<_> = (0..bench.runs).map(|_| (resolving("2"), resolving("1"))).collect();
+        let of = |figure: fn(&(f64, f64)) -> f64| median(runs.iter().map(figure).collect());
+        table.row(
+            &format!("{}, resolving alone, two threads against our one: wall", pack.name),
+            seconds(of(|run| run.0)),
+            seconds(of(|run| run.1)),
+            times(of(|run| run.0 / run.1)),
+            "≤ 0.526",
+        );
         // Each in its turn, and each detects collisions.
         for (name, task_of_peer) in
             [("gix-pack", &["gix", text(&pack.path), "1"][..]), ("libgit2", &["libgit2", text(&pack.path)])]

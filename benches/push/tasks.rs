@@ -42,8 +42,9 @@ fn index(pack: &Path, threads: &str, detect_collisions: bool) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
     let threads: NonZeroUsize = threads.parse().expect("a number of threads");
     let pack = std::fs::File::open(pack).expect("a pack");
-    let objects = receive_pack::bench::index_pack(pack, directory.path(), threads, detect_collisions);
-    println!("objects={}", objects.expect("a sound pack"));
+    let done = receive_pack::bench::index_pack(pack, directory.path(), threads, detect_collisions);
+    let (objects, resolving) = done.expect("a sound pack");
+    println!("objects={objects}\nresolving={}", resolving.as_secs_f64());
 }
 
 /// So many pushes at once into one process of the example `forge`.

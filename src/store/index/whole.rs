@@ -5,6 +5,7 @@ use std::io::{self, Read, Write as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -38,7 +39,8 @@ impl Aside for Unnamed {
     }
 }
 
-/// Reads a pack and writes it into `directory`, with its `.idx` and `.rev`, all durable; gives how many objects it has.
+/// Reads a pack and writes it into `directory`, with its `.idx` and `.rev`, all durable; gives how many objects it has, and how
+/// long resolving its deltas took.
 ///
 /// # Errors
 ///
@@ -48,7 +50,7 @@ pub fn index_pack(
     directory: &Path,
     threads: NonZeroUsize,
     detect_collisions: bool,
-) -> Result<u32, Error> {
+) -> Result<(u32, Duration), Error> {
     let format = ObjectFormat::Sha1;
     let mut options = IndexOptions::new(format);
     options.detect_collisions = detect_collisions;
@@ -86,7 +88,9 @@ pub fn index_pack(
     written.extend_from_slice(checksum.as_bytes());
     pack.write_all(&written).map_err(disk)?;
     let pack = File::open(&path).map_err(disk)?;
+    let start = Instant::now();
     let index = indexer.resolve(&pack, &NoBases, &(), threads, |_, _| Ok(()))?;
+    let resolved = start.elapsed();
     let files = || -> io::Result<()> {
         let mut idx = File::create_new(directory.join("bench.idx"))?;
         index.write_idx(&checksum, &mut idx)?;
@@ -97,7 +101,7 @@ pub fn index_pack(
         pack.sync_all()
     };
     files().map_err(disk)?;
-    Ok(index.len())
+    Ok((index.len(), resolved))
 }
 
 fn more(input: &mut impl Read, buffer: &mut BytesMut) -> Result<(), Error> {
