@@ -21,7 +21,7 @@ use receive_pack::proto::{Command, ObjectFormat, Report};
 use receive_pack::push::{Progress, Push};
 use receive_pack::receive::ReceivePack;
 use receive_pack::rules::{RefRules, RulesLayer};
-use receive_pack::serve::serve;
+use receive_pack::serve::{refuse, serve};
 use receive_pack::store::{BareRepository, Store};
 use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
@@ -145,7 +145,14 @@ async fn main() -> Result<(), BoxError> {
 async fn connection(stream: TcpStream, args: Args, repository: BareRepository) -> Result<(), BoxError> {
     let (mut read, write) = stream.into_split();
     let request = DaemonRequest::read(&mut read).await?;
-    let advertisement = repository.advertise().await?.with_version_1(request.wants_version_1());
+    let advertisement = match repository.advertise().await {
+        Ok(advertisement) => advertisement.with_version_1(request.wants_version_1()),
+        Err(error) => {
+            // Without a word, the pusher would be told to look at his access rights.
+            refuse(write, error.reason().into_owned()).await?;
+            return Err(error.into());
+        }
+    };
     let rules = RefRules::new().allow(["refs/heads/main"]).protect(["refs/heads/main"]);
     let service = ServiceBuilder::new()
         .layer(DeployLayer { args })

@@ -16,7 +16,7 @@ use clap::Parser;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
 use receive_pack::receive::ReceivePack;
-use receive_pack::serve::serve;
+use receive_pack::serve::{refuse, serve};
 use receive_pack::store::{BareRepository, Scan, Store};
 use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
@@ -90,7 +90,14 @@ async fn main() -> Result<(), BoxError> {
 async fn connection(stream: TcpStream, repository: BareRepository) -> Result<(), BoxError> {
     let (mut read, write) = stream.into_split();
     let request = DaemonRequest::read(&mut read).await?;
-    let advertisement = repository.advertise().await?.with_version_1(request.wants_version_1());
+    let advertisement = match repository.advertise().await {
+        Ok(advertisement) => advertisement.with_version_1(request.wants_version_1()),
+        Err(error) => {
+            // Without a word, the pusher would be told to look at his access rights.
+            refuse(write, error.reason().into_owned()).await?;
+            return Err(error.into());
+        }
+    };
     let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(repository));
     serve(read, write, advertisement, service).await?;
     Ok(())

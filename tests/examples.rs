@@ -93,6 +93,18 @@ fn what_is_pushed_is_deployed_before_the_pusher_eyes() {
 }
 
 #[test]
+fn who_pushes_to_a_repository_that_cannot_be_read_is_told_so() {
+    for (program, arguments) in [("secret_gate", &[][..]), ("deploy_gateway", &["--", "true"])] {
+        let (target, source) = (Repo::bare(), Repo::work());
+        source.commit("main", &[("file", b"text")]);
+        let server = Server::start(program, [&["--repository", text(target.path())], arguments].concat());
+        std::fs::create_dir(target.path().join("packed-refs")).expect("a directory where a file should be");
+        let said = source.try_push(server.url(), &["main"]);
+        assert!(said.stderr.contains("fatal: remote error: internal error"), "{program}: {}", said.stderr);
+    }
+}
+
+#[test]
 fn a_push_through_the_proxy_is_a_push() {
     let (daemon, source) = (Daemon::start(), Shape::SMALL.repository().borrow());
     let proxy = Server::start("proxy", ["--upstream", daemon.address()]);
