@@ -57,7 +57,7 @@ pub(crate) trait Visit: Sync {
 /// One thread's share of a [`Visit`].
 pub(crate) trait Worker {
     /// The longest blob that it wants to see, in bytes; none if it wants to see no blobs. Those that are too long to be
-    /// held in memory ([`IndexLimits::in_memory`](super::IndexLimits::in_memory)) it is never shown.
+    /// held in memory ([`PackLimits::in_memory`](super::PackLimits::in_memory)) it is never shown.
     fn max_blob(&self) -> Option<u64> {
         None
     }
