@@ -147,7 +147,7 @@ fn check_with(repository: &Repository, pack: &Memory, options: IndexOptions, thr
     repository.git(&["index-pack", "--rev-index", path.to_str().unwrap()], b"");
     assert!(idx == fs::read(path.with_extension("idx")).unwrap(), "the .idx files differ");
     assert!(rev == fs::read(path.with_extension("rev")).unwrap(), "the .rev files differ");
-    let mut seen = seen.0.into_inner().unwrap();
+    let mut seen = seen.objects.into_inner().unwrap();
     seen.sort_unstable();
     let mut structured: Vec<_> = index.objects().filter(|(_, kind)| *kind != ObjectKind::Blob).collect();
     structured.dedup();

@@ -4,3 +4,4 @@ mod decode;
 mod git;
 mod hostile;
 mod pack;
+mod shapes;

@@ -65,7 +65,11 @@ impl Aside for Unnamed {
 
 /// Remembers what it was shown.
 #[derive(Default)]
-pub(super) struct Seen(pub(super) Mutex<Vec<(ObjectId, ObjectKind, usize)>>);
+pub(super) struct Seen {
+    pub(super) objects: Mutex<Vec<(ObjectId, ObjectKind, usize)>>,
+    /// The longest blob that it wants to see.
+    pub(super) max_blob: Option<u64>,
+}
 
 impl Visit for Seen {
     type Worker<'a> = &'a Seen;
@@ -76,9 +80,13 @@ impl Visit for Seen {
 }
 
 impl Worker for &Seen {
+    fn max_blob(&self) -> Option<u64> {
+        self.max_blob
+    }
+
     fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
         assert_eq!(*id, id_in(id.format(), kind, data));
-        self.0.lock().unwrap().push((*id, kind, data.len()));
+        self.objects.lock().unwrap().push((*id, kind, data.len()));
         Ok(())
     }
 
