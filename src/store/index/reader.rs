@@ -6,9 +6,11 @@ use crate::{Error, ErrorKind};
 
 /// How much of the pack is held at once.
 const WINDOW: usize = 64 * 1024;
-/// How much is read at least, and at most unless the entry is larger. It doubles as long as entries are read that
-/// stand just behind those that were read before: the deltas of one file often stand in a row.
-const READ_AHEAD: std::ops::RangeInclusive<u64> = 512..=8192;
+/// How much is read at least.
+const READ_AHEAD: u64 = 512;
+/// Up to this it doubles as long as entries are read that stand just behind those that were read before: the deltas of
+/// one file often stand in a row.
+const MAX_READ_AHEAD: u64 = 8 * 1024;
 /// How much of what follows an entry is read with it: the inflater is fast only as long as it need not fear the end.
 const READ_BEYOND: u64 = 64;
 /// How much more space than it needs the inflater is given, so that it may copy in long strides up to the end.
@@ -49,7 +51,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
             window: vec![0; WINDOW],
             window_start: 0,
             window_len: 0,
-            read_ahead: *READ_AHEAD.start(),
+            read_ahead: READ_AHEAD,
             entry_start: 0,
             entry_end: 0,
             taken_to: 0,
@@ -155,8 +157,8 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
         let window_end = self.window_start.saturating_add(self.window_len as u64);
         let is_near = (self.window_start..window_end.saturating_add(self.read_ahead)).contains(&self.taken_to);
         self.read_ahead = match is_near {
-            true => self.read_ahead.saturating_mul(2).min(*READ_AHEAD.end()),
-            false => *READ_AHEAD.start(),
+            true => self.read_ahead.saturating_mul(2).min(MAX_READ_AHEAD),
+            false => READ_AHEAD,
         };
         let len = wanted
             .saturating_add(READ_BEYOND)

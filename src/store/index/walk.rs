@@ -1,7 +1,7 @@
 use super::content::{Content, Made, Maker};
 use super::options::limit_exceeded;
 use super::resolve::Shared;
-use super::seam::{Bases, ReadAt, Visit, Worker as _, wants};
+use super::seam::{Bases, ReadAt, Visit, Worker, wants};
 use super::spool::WaitingRoom;
 use super::table::{NONE, Tree};
 use super::write::at;
@@ -43,6 +43,17 @@ struct Unnamed {
     kind: ObjectKind,
     /// What is in it; `None` if it is the last one on the path.
     content: Option<Content>,
+}
+
+impl Unnamed {
+    fn content<'a>(&'a self, path: &'a [Base]) -> Option<&'a Content> {
+        self.content.as_ref().or_else(|| path.last().map(|base| &base.content))
+    }
+}
+
+/// Shows the visitor an object that is in memory, if it wants to see it.
+fn show(worker: &mut impl Worker, kind: ObjectKind, id: &ObjectId, content: &Content) -> Result<(), Error> {
+    if wants(worker, kind, content.len()) { worker.object(kind, id, content.memory()) } else { Ok(()) }
 }
 
 /// An object on the way, and the deltas still to be applied to it.
@@ -111,10 +122,7 @@ where
             let Made { content, id: hashed } = self.make(entry, depth).map_err(|error| at(error, start))?;
             let id = match hashed {
                 // What is too large for memory was hashed on its way, and is nobody's second.
-                Some(id) => {
-                    self.name_alone()?;
-                    Some(id)
-                }
+                Some(id) => self.name_alone().map(|()| Some(id))?,
                 None => self.name(entry, kind, &content)?,
             };
             // The last child is the heaviest: its base is let go before going on, so that it does not wait for the
@@ -122,29 +130,25 @@ where
             if self.path.last().is_some_and(|base| base.children.is_empty()) {
                 self.leave();
             }
-            let children = match id {
-                Some(id) => {
-                    let data = hashed.is_none().then(|| content.memory());
-                    self.show(entry, kind, &id, data)?;
-                    self.settle(entry, kind, id)
+            let mut claimed = NONE;
+            if let Some(id) = id {
+                if hashed.is_none() {
+                    show(&mut self.worker, kind, &id, &content).map_err(|error| at(error, start))?;
                 }
-                None => Children::new(&self.shared.tree, self.shared.tree.first_child(entry), NONE),
-            };
+                claimed = self.shared.claim(&id).unwrap_or(NONE);
+                self.found.push(Found { entry, kind, id });
+            }
             if self.found.len() >= BATCH {
                 self.shared.record(&mut self.found)?;
             }
-            let is_leaf = children.is_empty();
-            let content = match is_leaf {
-                true => Some(content),
-                false => {
+            let children = Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed);
+            match (children.is_empty(), id) {
+                (true, Some(_)) => self.maker.recycle(content),
+                (true, None) => self.unnamed = Some(Unnamed { entry, kind, content: Some(content) }),
+                (false, id) => {
                     self.enter(Base { kind, content, depth, children })?;
-                    None
+                    self.unnamed = id.is_none().then_some(Unnamed { entry, kind, content: None });
                 }
-            };
-            match (id, content) {
-                (None, content) => self.unnamed = Some(Unnamed { entry, kind, content }),
-                (Some(_), Some(content)) => self.maker.recycle(content),
-                (Some(_), None) => {}
             }
         }
         Ok(())
@@ -155,11 +159,12 @@ where
     fn name(&mut self, entry: u32, kind: ObjectKind, content: &Content) -> Result<Option<ObjectId>, Error> {
         let hashing = self.shared.hashing;
         if !self.in_pairs {
-            let start = self.shared.table.offset(entry);
-            return hashing.id(kind, content.memory()).map(Some).map_err(|error| at(error, start));
+            let id = hashing.id(kind, content.memory());
+            return id.map(Some).map_err(|error| at(error, self.shared.table.offset(entry)));
         }
         let Some(first) = self.unnamed.take() else { return Ok(None) };
-        let [id_of_first, id] = hashing.ids([(first.kind, self.data_of(&first)), (kind, content.memory())]);
+        let of_first = first.content(&self.path).map(Content::memory).unwrap_or_default();
+        let [id_of_first, id] = hashing.ids([(first.kind, of_first), (kind, content.memory())]);
         self.named(first, id_of_first)?;
         Ok(Some(id))
     }
@@ -167,38 +172,24 @@ where
     /// Hashes the object that waits for another.
     fn name_alone(&mut self) -> Result<(), Error> {
         let Some(object) = self.unnamed.take() else { return Ok(()) };
-        let id = self.shared.hashing.id(object.kind, self.data_of(&object))?;
+        let data = object.content(&self.path).map(Content::memory).unwrap_or_default();
+        let id = self.shared.hashing.id(object.kind, data);
+        let id = id.map_err(|error| at(error, self.shared.table.offset(object.entry)))?;
         self.named(object, id)
-    }
-
-    fn data_of<'b>(&'b self, object: &'b Unnamed) -> &'b [u8] {
-        let on_path = || self.path.last().map(|base| &base.content);
-        object.content.as_ref().or_else(on_path).map(Content::memory).unwrap_or_default()
     }
 
     /// What is to be done about an object once it has been waited for.
     fn named(&mut self, object: Unnamed, id: ObjectId) -> Result<(), Error> {
-        let Unnamed { entry, kind, content } = object;
-        self.found.push(Found { entry, kind, id });
-        match content {
-            Some(content) => {
-                self.show(entry, kind, &id, Some(content.memory()))?;
-                self.maker.recycle(content);
-                Ok(())
-            }
-            None => {
-                let Some(base) = self.path.pop() else { return Ok(()) };
-                let shown = self.show(entry, kind, &id, Some(base.content.memory()));
-                self.path.push(base);
-                shown
-            }
+        let (entry, kind) = (object.entry, object.kind);
+        if let Some(content) = object.content(&self.path) {
+            let shown = show(&mut self.worker, kind, &id, content);
+            shown.map_err(|error| at(error, self.shared.table.offset(entry)))?;
         }
-    }
-
-    /// Shows an object to the visitor, unless it is only known by its hash.
-    fn show(&mut self, entry: u32, kind: ObjectKind, id: &ObjectId, data: Option<&[u8]>) -> Result<(), Error> {
-        let Some(data) = data.filter(|data| wants(&self.worker, kind, data.len() as u64)) else { return Ok(()) };
-        self.worker.object(kind, id, data).map_err(|error| at(error, self.shared.table.offset(entry)))
+        self.found.push(Found { entry, kind, id });
+        if let Some(content) = object.content {
+            self.maker.recycle(content);
+        }
+        Ok(())
     }
 
     fn enter(&mut self, base: Base) -> Result<(), Error> {
@@ -247,13 +238,6 @@ where
         let table = &self.shared.table;
         let keep = self.shared.tree.first_child(entry) != NONE || !self.shared.groups.is_empty();
         self.maker.delta(table.offset(entry), table.end_of(entry), base.kind, &base.content, keep)
-    }
-
-    /// Makes a resolved object known: to the deltas that want it as their base, to the table.
-    fn settle(&mut self, entry: u32, kind: ObjectKind, id: ObjectId) -> Children {
-        let claimed = self.shared.claim(&id).unwrap_or(NONE);
-        self.found.push(Found { entry, kind, id });
-        Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed)
     }
 
     /// Ends the thread's share.
