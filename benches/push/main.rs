@@ -21,6 +21,7 @@
 #![allow(unreachable_pub)]
 
 mod client;
+mod clock;
 mod measure;
 mod packs;
 mod peers;

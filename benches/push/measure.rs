@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wait4::Wait4;
 
@@ -46,29 +46,12 @@ pub fn task(words: &[&str]) -> Command {
     command
 }
 
-/// The program of the bench `decode`, built with these features, one of which is the inflater.
-#[track_caller]
-pub fn decoder(features: &str) -> std::path::PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["bench", "--quiet", "--offline", "--bench", "decode", "--no-run", "--message-format=json"]);
-    cargo.args(["--features", features, "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
-    let printed = run(cargo).1;
-    let programs = printed.split("\"executable\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-    programs.last().expect("cargo names the program").into()
-}
-
 /// The figure that a task printed under this name.
 #[track_caller]
 pub fn figure(printed: &str, name: &str) -> f64 {
     let lines = printed.lines().filter_map(|line| line.split_once('='));
     let mut values = lines.filter(|(key, _)| *key == name).filter_map(|(_, value)| value.parse().ok());
     values.next_back().unwrap_or_else(|| panic!("no figure {name} in: {printed}"))
-}
-
-/// The processor time that this thread has taken.
-pub fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// The middle one.

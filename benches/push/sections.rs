@@ -1,13 +1,14 @@
 //! What is measured, subject by subject.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use crate::client::{self, Blob};
-use crate::measure::{Cost, Pair, decoder, figure, median, pairs, run, task};
+use crate::measure::{Cost, Pair, figure, median, pairs, run, task};
 use crate::packs::{self, Pack};
 use crate::plot::{Line, Plot};
-use crate::servers::Server;
+use crate::servers::{Server, decoder};
 use crate::support::git::{Repo, command};
 use crate::support::pack::{BigPack, PackBuilder, Shape, blob_id, commit, object_id, tree};
 use crate::table::{Table, mib, seconds, times};
@@ -60,7 +61,7 @@ fn decode(bench: &Bench) -> Table {
     for pack in &bench.packs {
         for (inflater, program) in &inflaters {
             let measure = |what: &str| {
-                let mut command = std::process::Command::new(program);
+                let mut command = Command::new(program);
                 command.arg(what).arg(&pack.path);
                 figure(&run(command).1, "cpu")
             };

@@ -1,17 +1,17 @@
-//! The servers that are compared: the examples `git_daemon` and `forge`, and `git daemon`.
+//! The programs that are compared: the examples `git_daemon` and `forge`, the bench `decode`, and `git daemon`.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::measure::{Cost, reap};
+use crate::measure::{Cost, reap, run};
 use crate::support::git::{self, Repo};
-use crate::support::server::example;
+use crate::support::server::{cargo, example};
 
 /// A server with one empty repository, `demo.git`.
 #[derive(Debug)]
@@ -104,6 +104,16 @@ impl Server {
 }
 
 /// The programs of our servers for git:// and for HTTP, brought up to date.
-pub fn programs() -> [std::path::PathBuf; 2] {
+pub fn programs() -> [PathBuf; 2] {
     ["git_daemon", "forge"].map(example)
+}
+
+/// The program of the bench `decode`, built with these features, one of which is the inflater.
+#[track_caller]
+pub fn decoder(features: &str) -> PathBuf {
+    let mut cargo = cargo("bench");
+    cargo.args(["--bench", "decode", "--no-run", "--message-format=json", "--features", features]);
+    let printed = run(cargo).1;
+    let programs = printed.split("\"executable\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    programs.last().expect("cargo names the program").into()
 }

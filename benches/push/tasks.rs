@@ -16,7 +16,7 @@ use receive_pack::transport::DaemonRequest;
 use tower::ServiceBuilder;
 
 use crate::client;
-use crate::measure::thread_time;
+use crate::clock::thread_time;
 use crate::packs::Pack as PackFile;
 use crate::support::forge::Forge;
 use crate::support::git::Repo;

@@ -25,6 +25,19 @@ use super::io::Script;
 use super::memory;
 use super::request::{Advertised, Reply};
 
+/// One of cargo's commands for this crate, as if nobody had started it from within cargo.
+pub fn cargo(what: &str) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([what, "--quiet", "--offline", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    // What cargo has told this process of its package is not so for the packages that it looks at now: some build scripts
+    // would run again, here and in the next build outside.
+    let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
 /// The program that an example becomes, brought up to date first: a run of a single test builds no examples, and an old
 /// one would be tested in silence.
 #[track_caller]
@@ -48,16 +61,9 @@ pub fn example(name: &str) -> PathBuf {
         ("_fuzzing", cfg!(feature = "_fuzzing")),
     ];
     let features: Vec<_> = features.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name).collect();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--offline", "--example", name, "--features", &features.join(",")]);
-    cargo.args(["--profile", profile, "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    let mut cargo = cargo("build");
+    cargo.args(["--example", name, "--features", &features.join(","), "--profile", profile]);
     cargo.arg("--target-dir").arg(profile_dir.parent().expect("a target directory"));
-    // What cargo has told this test of its package is not so for the packages that it looks at now: some build scripts
-    // would run again, here and in the next build outside.
-    let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
-        cargo.env_remove(name);
-    }
     super::git::run(cargo, b"").expect_success(&format!("building the example {name}"));
     profile_dir.join("examples").join(name)
 }
