@@ -113,7 +113,7 @@ impl BareRepository {
     }
 
     /// Whether SHA-1 ids are computed with detection of the known collision attacks, as git does. Default yes; without
-    /// it, a pack is indexed in a quarter to a third less time.
+    /// it, a pack of source code is indexed in about a third less time.
     #[must_use]
     pub fn detect_collisions(mut self, detect: bool) -> Self {
         self.settings.detect_collisions = detect;
