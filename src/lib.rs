@@ -99,6 +99,8 @@
 //! No fetching: `git upload-pack` is another protocol. No hooks that run programs: a policy is a tower layer. No
 //! `git gc`: packs pile up until somebody runs it, as with git itself when `receive.autogc` is off.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The docs name what features bring; without them the names lead nowhere.
+#![cfg_attr(not(all(feature = "memory", feature = "bare-repository")), allow(rustdoc::broken_intra_doc_links))]
 // No input can panic us.
 #![cfg_attr(
     not(test),
