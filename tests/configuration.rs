@@ -58,10 +58,13 @@ impl World {
         };
         assert_eq!(statuses(&ours), statuses(&theirs), "{arguments:?}: {}", ours.stderr);
         self.assert_same(&format!("{arguments:?}"));
-        // What git's own says in so many words, ours says as well.
-        for line in theirs.stderr.lines().filter(|line| line.starts_with("remote: error: denying")) {
-            assert!(ours.stderr.contains(line.trim_end()), "{line:?} is not in {}", ours.stderr);
-        }
+        // What git's own says on the screen, ours says as well, but for how far it came.
+        let screen = |said: &Output| -> Vec<String> {
+            let lines = said.stderr.split(['\n', '\r']).filter_map(|line| line.strip_prefix("remote: "));
+            let lines = lines.map(|line| line.trim_end().to_owned());
+            lines.filter(|line| !["Unpacking", "Receiving", "Resolving"].iter().any(|m| line.starts_with(m))).collect()
+        };
+        assert_eq!(screen(&ours), screen(&theirs), "{arguments:?}");
         (statuses(&ours), ours.stderr)
     }
 }
@@ -113,10 +116,45 @@ fn branches_stay_where_the_configuration_says_so() {
 
 #[test]
 fn the_current_branch_goes_where_the_configuration_says_so() {
-    for value in ["refuse", "true", "ignore", "warn", "false"] {
+    World::new().push(&["--delete", "main"]);
+    for value in ["refuse", "true", "ignore", "warn", "false", "updateInstead"] {
         let world = World::new();
         world.set("receive.denyDeleteCurrent", value);
         world.push(&["--delete", "main"]);
+    }
+}
+
+#[test]
+fn the_current_branch_is_where_head_leads_to() {
+    let world = World::new();
+    for repo in [&world.ours, &world.gits] {
+        repo.git(["symbolic-ref", "refs/heads/alias", "refs/heads/main"]);
+        repo.git(["symbolic-ref", "HEAD", "refs/heads/alias"]);
+    }
+    let (statuses, _) = world.push(&["--delete", "main"]);
+    assert!(statuses.iter().any(|line| line.contains("deletion of the current branch prohibited")), "{statuses:?}");
+}
+
+#[test]
+fn a_branch_that_a_work_tree_has_checked_out_moves_where_the_configuration_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (number, value) in [None, Some("refuse"), Some("true"), Some("ignore"), Some("warn")].into_iter().enumerate() {
+        let world = World::new();
+        for (whose, repo) in [("ours", &world.ours), ("gits", &world.gits)] {
+            let tree = dir.path().join(format!("{whose}-{number}"));
+            repo.git(["worktree", "add", "-q", tree.to_str().expect("a path of text"), "old"]);
+        }
+        if let Some(value) = value {
+            world.set("receive.denyCurrentBranch", value);
+        }
+        world.set("receive.denyDeletes", "true");
+        let (statuses, _) = world.push(&["--force", "side:refs/heads/old", "v1:refs/heads/side"]);
+        let refused = statuses.iter().any(|line| line.contains("branch is currently checked out"));
+        assert_eq!(refused, !matches!(value, Some("ignore" | "warn")), "{value:?}: {statuses:?}");
+        // Of the reasons to refuse a deletion git tells the first.
+        world.push(&["--delete", "old", "side"]);
+        world.set("receive.denyDeletes", "false");
+        world.push(&["--delete", "old", "side"]);
     }
 }
 

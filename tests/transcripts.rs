@@ -10,8 +10,11 @@
 //!                       repository, {other-format} for one that it has not
 //! > flush               a flush-pkt
 //! > pack empty          what follows the head: a pack that `pack` makes below
-//! < ...                 a pkt-line of our server, after the advertisement; those of one report on one line
+//! < ...                 a pkt-line of our server, after the advertisement; those of one report on one line, and so
+//!                       are those that follow each other on the client's screen
 //! git: the same         what git reports, or where that differs, its lines
+//! git says: the same    what it says beside that on the client's screen, or where that differs, its lines; how far it
+//!                       came with unpacking is left out
 //! refs: the same        the refs afterwards, ours beside git's, if they differ
 //! ```
 //!
@@ -210,17 +213,21 @@ fn gits(repo: &Repo, case: &Case, request: &[u8]) -> (Vec<u8>, Option<String>) {
     (output.stdout, fatal.filter(|_| !output.status.success()))
 }
 
-/// Our reply, pkt-line by pkt-line.
+/// Our reply, pkt-line by pkt-line. What follows each other on the client's screen is one: how many lines of it go out
+/// together depends on who is quicker.
 fn wire(mut said: &[u8], ids: &BTreeMap<&'static str, String>) -> String {
-    let mut text = String::new();
+    let mut lines: Vec<String> = Vec::new();
     while !said.is_empty() {
-        let line = match take_pkt(&mut said) {
-            None => "flush".to_owned(),
-            Some(line) => readable(&line.escape_ascii().to_string(), ids),
-        };
-        writeln!(text, "< {line}").expect("a string");
+        let line = take_pkt(&mut said).map(|line| readable(&line.escape_ascii().to_string(), ids));
+        match (line.as_deref(), lines.last_mut()) {
+            (None, _) => lines.push("flush".to_owned()),
+            (Some(line), Some(last)) if line.starts_with("\\x02") && last.starts_with("\\x02") => {
+                last.push_str(&line[4..])
+            }
+            (Some(line), _) => lines.push(line.to_owned()),
+        }
     }
-    if text.is_empty() { "<\n".to_owned() } else { text }
+    if lines.is_empty() { "<\n".to_owned() } else { lines.iter().map(|line| format!("< {line}\n")).collect() }
 }
 
 /// The report in a reply, line by line, however it is packed; nothing if there is none.
@@ -242,6 +249,22 @@ fn report(mut said: &[u8]) -> Vec<String> {
     lines
 }
 
+fn path_of(repo: &Repo) -> String {
+    repo.path().to_str().expect("a path of text").to_owned()
+}
+
+/// What a reply has for the client's screen, line by line, but for how far the server came: that takes as long as it takes.
+fn screen(mut said: &[u8]) -> Vec<String> {
+    let mut text = Vec::new();
+    while !said.is_empty() {
+        if let Some([2, data @ ..]) = take_pkt(&mut said) {
+            text.extend_from_slice(data);
+        }
+    }
+    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).map(|line| line.escape_ascii().to_string());
+    lines.filter(|line| !line.is_empty() && !line.starts_with("Unpacking objects: ")).collect()
+}
+
 /// Both servers' answers to a case, as the file has them.
 fn play(case: &Case, format: ObjectFormat) -> String {
     let ((our_repo, ids), (git_repo, _)) = (repository(format), repository(format));
@@ -260,6 +283,16 @@ fn play(case: &Case, format: ObjectFormat) -> String {
         Some(fatal) => writeln!(text, "git: dies: {}", readable(&fatal, &ids)).expect("a string"),
         None if our_report == git_report => text.push_str("git: the same\n"),
         None => git_report.iter().for_each(|line| writeln!(text, "git: {}", readable(line, &ids)).expect("a string")),
+    }
+    let (our_screen, git_screen) = (screen(said), screen(git_said));
+    match &git_screen[..] {
+        [] if our_screen.is_empty() => {}
+        [] => text.push_str("git says: nothing\n"),
+        _ if our_screen == git_screen => text.push_str("git says: the same\n"),
+        lines => lines.iter().for_each(|line| {
+            let line = readable(line, &ids).replace(&path_of(&git_repo), "{repository}");
+            writeln!(text, "git says: {line}").expect("a string");
+        }),
     }
     let (our_refs, git_refs) = (our_repo.refs(), git_repo.refs());
     if our_refs == git_refs {

@@ -203,12 +203,12 @@ impl UpdateRequest {
         }
     }
 
-    /// Refuses each command that `reason` gives a reason for; of one that was [rewritten](Self::rewrite) it sees what
-    /// will be done.
+    /// Refuses each command that `reason` gives a reason for. It does not see those that are refused already, and of one
+    /// that was [rewritten](Self::rewrite) what will be done.
     pub fn refuse_where<T: Into<Cow<'static, str>>>(&mut self, mut reason: impl FnMut(&Command) -> Option<T>) {
         for ((command, rewrite), slot) in self.commands.iter().zip(&self.rewrites).zip(&mut self.refusals) {
-            if let (None, Some(reason)) = (&slot, reason(planned(command, rewrite))) {
-                *slot = Some(reason.into());
+            if slot.is_none() {
+                *slot = reason(planned(command, rewrite)).map(Into::into);
             }
         }
     }

@@ -60,13 +60,14 @@ where
         let this = self.clone();
         Box::pin(async move {
             let (mut request, extensions, body) = push.into_parts();
-            judge_names(&mut request);
+            let progress = extensions.get::<Progress>().cloned().unwrap_or_default();
+            judge_names(&mut request, &progress);
             request.settle_atomic();
             if request.is_refused() {
                 return Ok(request.report());
             }
             let commands = request.commands().to_vec();
-            match this.receive(request, &extensions, body).await {
+            match this.receive(request, &extensions, progress, body).await {
                 Err(error) if error.is_remote() => Ok(Report::from_error(&error, &commands)),
                 result => result,
             }
@@ -79,9 +80,9 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
         &self,
         mut request: UpdateRequest,
         extensions: &Extensions,
+        progress: Progress,
         body: impl Stream<Item = Result<PackFrame, Error>> + Send,
     ) -> Result<Report, Error> {
-        let progress = extensions.get::<Progress>().cloned().unwrap_or_default();
         let meter = Meter::new(&progress, "Receiving objects");
         let mut quarantine = self.store.quarantine(&request, progress.clone()).await?;
         let judged = async {
@@ -99,7 +100,7 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
                     result => result?,
                 }
                 // The policy may have named other refs.
-                judge_names(&mut request);
+                judge_names(&mut request, &progress);
                 request.settle_atomic();
             }
             Ok(())
@@ -143,8 +144,14 @@ async fn fill(
     Err(Error::new(ErrorKind::IncompletePack, "the pack is incomplete: early EOF"))
 }
 
-fn judge_names(request: &mut UpdateRequest) {
-    request.refuse_where(|command| (!command.has_valid_name()).then_some("funny refname"));
+fn judge_names(request: &mut UpdateRequest, progress: &Progress) {
+    request.refuse_where(|command| {
+        (!command.has_valid_name()).then(|| {
+            let name = String::from_utf8_lossy(&command.name);
+            progress.note(format_args!("error: refusing to update funny ref '{name}' remotely"));
+            "funny refname"
+        })
+    });
 
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::alternates;
 use super::connectivity::Check;
+use super::current_branch::CurrentBranches;
 use super::known;
 use super::migrate::pack_name;
 use super::refs::{Mode, Reflog, Update};
@@ -51,8 +52,11 @@ impl Landing {
         let targets =
             Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
         let rules = self.store.repository.rules();
+        let settings = &self.store.settings;
+        let current = CurrentBranches::read(&self.store.repository)?;
+        current.judge_updates(settings.deny_current_branch, &mut request, &self.progress);
         rules.judge_deletes(&mut request, &self.progress);
-        self.judge_current_branch(&mut request)?;
+        current.judge_deletes(settings.deny_delete_current, &mut request, &self.progress);
         rules.judge_fast_forwards(&mut request, &targets, &self.progress, || self.go_on())?;
         request.settle_atomic();
         if request.is_refused() {
@@ -116,19 +120,6 @@ impl Landing {
         })?;
         sealed.make_durable().map_err(cannot_write)?;
         Ok(Some(sealed))
-    }
-
-    /// A branch that somebody works on must not change under them, nor must the branch that `HEAD` names go away.
-    fn judge_current_branch(&self, request: &mut UpdateRequest) -> Result<(), Error> {
-        let Some(current) = self.store.repository.refs().head()? else { return Ok(()) };
-        let bare = self.store.repository.is_bare();
-        let deny_delete = self.store.settings.deny_delete_current;
-        request.refuse_where(|command| match command.name[..] == current {
-            true if command.is_delete() && deny_delete => Some("deletion of the current branch prohibited"),
-            true if !bare => Some("branch is currently checked out"),
-            _ => None,
-        });
-        Ok(())
     }
 
     /// Refuses to move what the pusher is not shown.

@@ -2,6 +2,7 @@
 
 mod alternates;
 pub(crate) mod connectivity;
+mod current_branch;
 mod fs;
 mod incoming;
 mod incoming_pack;

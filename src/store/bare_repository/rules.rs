@@ -1,3 +1,4 @@
+use super::current_branch::Deny;
 use crate::fsck::{Checks, Message, Severity};
 use crate::git_config::Config;
 use crate::proto::{Command, ObjectId, ObjectKind};
@@ -15,7 +16,8 @@ const MAX_COMMITS: usize = 1_000_000;
 pub(super) struct Rules {
     deny_deletes: bool,
     deny_non_fast_forwards: bool,
-    pub(super) deny_delete_current: bool,
+    pub(super) deny_current_branch: Deny,
+    pub(super) deny_delete_current: Deny,
     pub(super) checks: Option<Checks>,
     /// Pushes of fewer objects are unpacked.
     pub(super) unpack_limit: Option<u32>,
@@ -28,15 +30,11 @@ impl Rules {
             None => is_set("transfer.fsckobjects")?,
             Some(fsck) => fsck,
         };
-        let deny_delete_current = match config.get("receive.denydeletecurrent").as_deref() {
-            Some(value) if value.eq_ignore_ascii_case(b"ignore") || value.eq_ignore_ascii_case(b"warn") => false,
-            Some(value) if value.eq_ignore_ascii_case(b"refuse") => true,
-            _ => boolean(config, "receive.denydeletecurrent")?.unwrap_or(true),
-        };
         Ok(Self {
             deny_deletes: is_set("receive.denydeletes")?,
             deny_non_fast_forwards: is_set("receive.denynonfastforwards")?,
-            deny_delete_current,
+            deny_current_branch: Deny::read(config, "receive.denycurrentbranch")?,
+            deny_delete_current: Deny::read(config, "receive.denydeletecurrent")?,
             checks: if fsck { Some(checks(config)?) } else { None },
             unpack_limit: unpack_limit(config)?,
         })

@@ -6,6 +6,7 @@ use std::thread;
 
 use bytes::Bytes;
 
+use super::current_branch::Deny;
 use super::quarantine::BareQuarantine;
 use super::{Odb, Repository, alternates, shallow, sweep, unpack};
 use crate::fsck::Checks;
@@ -58,7 +59,8 @@ static PROCESSORS: LazyLock<NonZeroUsize> =
 pub(super) struct Settings {
     pub(super) threads: NonZeroUsize,
     pub(super) detect_collisions: bool,
-    pub(super) deny_delete_current: bool,
+    pub(super) deny_current_branch: Deny,
+    pub(super) deny_delete_current: Deny,
     pub(super) unpack_limit: u32,
     pub(super) limits: PackLimits,
 }
@@ -96,6 +98,7 @@ impl BareRepository {
         let settings = Settings {
             threads: *PROCESSORS,
             detect_collisions: true,
+            deny_current_branch: repository.rules().deny_current_branch,
             deny_delete_current: repository.rules().deny_delete_current,
             unpack_limit: repository.rules().unpack_limit.unwrap_or(unpack::DEFAULT_LIMIT),
             limits: PackLimits::default(),
@@ -120,11 +123,20 @@ impl BareRepository {
         self
     }
 
-    /// Whether the branch that `HEAD` names may not be deleted. Default: what the repository's configuration says under
-    /// `receive.denyDeleteCurrent`, and that it may not if it says nothing.
+    /// Whether a branch that somebody has checked out, in the work tree of the repository or in a linked one, may not be
+    /// moved: its files would stay as they are. Default: what the repository's configuration says under
+    /// `receive.denyCurrentBranch`, and that it may not if it says nothing, or `updateInstead`.
+    #[must_use]
+    pub fn deny_current_branch(mut self, deny: bool) -> Self {
+        self.settings.deny_current_branch = deny.into();
+        self
+    }
+
+    /// Whether the branch that `HEAD` names, or that somebody has checked out, may not be deleted. Default: what the
+    /// repository's configuration says under `receive.denyDeleteCurrent`, and that it may not if it says nothing.
     #[must_use]
     pub fn deny_delete_current(mut self, deny: bool) -> Self {
-        self.settings.deny_delete_current = deny;
+        self.settings.deny_delete_current = deny.into();
         self
     }
 

@@ -9,7 +9,7 @@ use super::name;
 use super::packed::Packed;
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId};
-use crate::store::bare_repository::fs::{File, Fs};
+use crate::store::bare_repository::fs::{File, Fs, is_absent};
 
 /// The refs of one repository. Cloning is cheap, and clones share what they know of `packed-refs`.
 #[derive(Clone, Debug)]
@@ -106,6 +106,31 @@ impl Refs {
             Some(Loose::Symbolic(target)) => Ok(Some(target)),
             _ => Ok(None),
         }
+    }
+
+    /// The branch that `HEAD` leads to, born or not, be it through another symbolic ref; `None` for a detached `HEAD`.
+    pub(crate) fn current_branch(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Resolved { name, through, .. } = self.resolve(b"HEAD")?;
+        Ok((!through.is_empty()).then_some(name))
+    }
+
+    /// The branches that linked work trees have checked out (gitrepository-layout, `worktrees/<id>/HEAD`).
+    pub(crate) fn linked_branches(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let dir = self.git_dir.join("worktrees");
+        let linked = match self.fs.read_dir(&dir) {
+            Ok(linked) => linked,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut branches = Vec::new();
+        for entry in linked {
+            let path = entry.map_err(unreadable)?.path();
+            let head = loose::read(&self.fs, &path, b"HEAD", self.format).map_err(unreadable)?;
+            if let Some(Loose::Symbolic(name)) = head {
+                branches.push(self.resolve(&name)?.name);
+            }
+        }
+        Ok(branches)
     }
 
     /// All refs below a prefix such as `refs/` or `refs/tags/`, sorted by name, as git advertises them: symbolic refs
