@@ -74,7 +74,7 @@ fn of_the_head() {
     let caps = format!(" report-status object-format={}", format().name());
     let line = |name: &str| pkt(format!("{} {} refs/heads/{name}\0{caps}", made_up('1'), zero()));
     let head = [line("a"), line("b"), b"0000".to_vec()].concat();
-    let len = 2 * caps.len();
+    let len = 2 * (caps.len() + 1);
     let text = format!("more than {} bytes of capabilities", len - 1);
     bounds(&head, |limits, n| limits.capability_bytes = n, len, len - 1, &text);
 }
@@ -265,8 +265,7 @@ async fn of_tags_that_lead_to_tags() {
     repo.fsck();
 }
 
-/// Each object that is there already is compared, and for that made from its deltas again, those of the pack and those
-/// of the repository.
+/// Each object that is there already is compared, and for that made from its deltas in the repository.
 #[cfg(feature = "bare-repository")]
 #[tokio::test]
 async fn of_the_deltas_of_objects_that_are_there() {
@@ -290,9 +289,9 @@ async fn of_the_deltas_of_objects_that_are_there() {
         let request = |name: &str| Request::new().create(name, tip).pack(builder.finish());
         [request("refs/heads/first"), request("refs/heads/second")]
     };
-    // The objects of the chain are made of 0, 1, 2, … deltas, here and there.
-    let deltas = |depth: u64| depth * (depth + 1);
-    let allowed = |depth: u64| (1 << 20) + 200 * (depth + 3);
+    // The objects of the chain are made of 0, 1, 2, … deltas.
+    let deltas = |depth: u64| depth * (depth + 1) / 2;
+    let allowed = |depth: u64| (1 << 19) + 100 * (depth + 3);
     let fits = (1000..).take_while(|&depth| deltas(depth) <= allowed(depth)).last().expect("some fit");
     for (depth, taken) in [(fits, true), (fits + 1, false)] {
         let repo = Repo::bare();
@@ -304,7 +303,7 @@ async fn of_the_deltas_of_objects_that_are_there() {
             reply.assert_ok();
         } else {
             let text =
-                "the work of comparing objects with those that the repository has exceeds the limit of 200 deltas";
+                "the work of comparing objects with those that the repository has exceeds the limit of 100 deltas";
             assert!(reply.unpack.contains(text), "{reply:?}");
             assert_eq!((repo.refs(), repo.stored()), (refs, stored));
         }

@@ -65,6 +65,37 @@ fn source_of(mib: usize) -> std::sync::Arc<Repo> {
     source.into()
 }
 
+#[tokio::test]
+async fn a_long_report_reaches_a_client_that_reads_nothing_until_it_has_sent_all() {
+    let noise = Rng::new(9).bytes(1 << 20);
+    let mut builder = pack::PackBuilder::new(format());
+    builder.blob(&noise);
+    let pack = builder.finish();
+    let head = |name: fn(u32) -> String| {
+        (0..10_000).fold(Request::new(), |request, n| request.create(&name(n), made_up('1'))).pack(pack.clone()).bytes()
+    };
+    // Each name is refused; and the head breaks off, at a limit.
+    for (request, limit) in [(head(|n| format!("funny/{n}")), 20_000), (head(|n| format!("refs/heads/{n}")), 9_999)] {
+        let (mut client, server) = tokio::io::duplex(64 << 10);
+        let (read, write) = tokio::io::split(server);
+        let store = MemoryStore::new(format());
+        let mut limits = Limits::default();
+        limits.commands = limit;
+        let serve = Serve::new().codec(ReceivePackCodec::builder().limits(limits));
+        let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
+        let advertisement = store.advertise().await.expect("an advertisement");
+        tokio::spawn(async move { serve.serve(read, write, advertisement, service).await });
+        let said = in_time(async {
+            client.write_all(&request).await.expect("all is taken");
+            let mut said = Vec::new();
+            client.read_to_end(&mut said).await.expect("an answer");
+            said
+        });
+        let reply = heard(&said.await).1;
+        assert!(reply.refs.len() >= 9_999 && reply.refs.iter().all(|(_, result)| result.is_err()), "{reply:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_refused_early_is_told_why_each_time() {
     let (source, store) = (source_of(8), MemoryStore::new(format()));

@@ -36,6 +36,15 @@ impl Capabilities {
         Self::parse(&[self.as_bytes(), word.as_ref()].join(&b' '))
     }
 
+    /// This list, and behind it another one.
+    pub(crate) fn and(&self, more: &Self) -> Self {
+        match (self.is_empty(), more.is_empty()) {
+            (true, _) => more.clone(),
+            (_, true) => self.clone(),
+            _ => Self { words: [self.as_bytes(), more.as_bytes()].join(&b' ').into() },
+        }
+    }
+
     /// This list without the words of this name.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {

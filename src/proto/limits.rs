@@ -8,8 +8,8 @@
 pub struct Limits {
     /// Bytes of the head: everything before the pack, lengths of pkt-lines included. Default 16 MiB.
     pub head_bytes: u64,
-    /// Bytes of all lists of capabilities: a client may put one behind each command. Default 16 KiB; git sends one of
-    /// about 200 bytes.
+    /// Bytes of all lists of capabilities, with the NUL before each: a client may put one behind each command. Default
+    /// 16 KiB; git sends one of about 200 bytes.
     pub capability_bytes: usize,
     /// Commands. Default 100,000. Each takes up to a kilobyte of memory until it is reported on.
     pub commands: usize,

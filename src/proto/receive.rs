@@ -235,7 +235,9 @@ impl Receive {
             let text = "protocol error: got both push certificate and unsigned commands";
             return Err(self.protocol(text.to_owned()));
         }
-        self.counts.capability_bytes = self.counts.capability_bytes.saturating_add(capabilities.map_or(0, <[u8]>::len));
+        // Each list is work, an empty one as well.
+        let len = capabilities.map_or(0, |list| list.len().saturating_add(1));
+        self.counts.capability_bytes = self.counts.capability_bytes.saturating_add(len);
         if self.counts.capability_bytes > self.config.limits.capability_bytes {
             return Err(self.limit("bytes of capabilities", self.config.limits.capability_bytes));
         }

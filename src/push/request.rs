@@ -112,8 +112,7 @@ impl UpdateRequest {
     /// Adds a frame of the head; gives back a frame that does not belong to one.
     pub fn extend(&mut self, frame: Frame) -> Option<Frame> {
         match frame {
-            Frame::Capabilities(more) if self.capabilities.is_empty() => self.capabilities = more,
-            Frame::Capabilities(more) => self.capabilities = self.capabilities.with(more.as_bytes()),
+            Frame::Capabilities(more) => self.capabilities = self.capabilities.and(&more),
             Frame::Shallow(id) => self.shallow.push(id),
             Frame::Certificate(certificate) => self.certificate = Some(certificate),
             Frame::Command(command) => self.push_command(command),

@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::io;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tower_service::Service;
 
 use crate::codec::{self, ReceivePackCodec};
 use crate::proto::{Advertisement, Negotiated, Reply, Report};
-use crate::push::{Pack, Push, Reclaim, UpdateRequest};
+use crate::push::{Pack, Push, UpdateRequest};
 use crate::serve::patience::Patience;
 use crate::serve::{Linger, Replies};
 use crate::{BoxError, Error, ErrorKind};
@@ -224,13 +225,14 @@ impl Serve {
         patience.apply(&mut pack);
         let reclaim = pack.reclaim();
         let mut replies = Replies::new(Push::new(request, pack), service, self.keep_alive);
-        while let Some(reply) = replies.next().await {
-            out.say(&reply).await?;
-        }
-        let outcome = replies.into_outcome();
-        out.close().await?;
-        let discarded = self.linger_after(reclaim).await;
-        Ok(match outcome {
+        let writing = async {
+            while let Some(reply) = replies.next().await {
+                out.say(&reply).await?;
+            }
+            out.close().await
+        };
+        let discarded = self.linger.discard_beside(reclaim, writing).await?;
+        Ok(match replies.into_outcome() {
             Some(Ok(report)) => Served { report: Some(report), error: None, discarded },
             Some(Err(error)) => Served { report: None, error: Some(error), discarded },
             None => Served { report: None, error: None, discarded },
@@ -260,23 +262,17 @@ impl Serve {
         request: &UpdateRequest,
         error: &Error,
     ) -> Result<(), Error> {
-        if out.negotiated.report.is_some() {
-            out.say(&Reply::Report(Report::head_failed(error.reason(), request.commands()))).await?;
-        } else {
-            out.say(&Reply::Fatal(Bytes::from(error.reason().into_owned()))).await?;
-        }
-        out.say(&Reply::Flush).await?;
-        out.close().await?;
-        self.linger.discard(framed.into_inner()).await;
+        let last_words = match out.negotiated.report {
+            Some(_) => Reply::Report(Report::head_failed(error.reason(), request.commands())),
+            None => Reply::Fatal(Bytes::from(error.reason().into_owned())),
+        };
+        let writing = async {
+            out.say(&last_words).await?;
+            out.say(&Reply::Flush).await?;
+            out.close().await
+        };
+        self.linger.discard_beside(ready(Some(framed)), writing).await?;
         Ok(())
-    }
-
-    async fn linger_after<R: AsyncRead + Unpin>(&self, reclaim: Reclaim<R>) -> u64 {
-        // A service that keeps the body somewhere else keeps the connection, too; it is not waited for without end.
-        match timeout(self.linger.idle, reclaim).await {
-            Ok(Some(framed)) => self.linger.discard_rest(framed).await,
-            _ => 0,
-        }
     }
 }
 

@@ -1,13 +1,16 @@
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::mem;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 use tokio_util::codec::{Decoder, FramedRead};
 
+use crate::Error;
 use crate::checksum::WORK_PER_POLL;
 use crate::codec::ReceivePackCodec;
 use crate::proto::Frame;
@@ -63,27 +66,82 @@ impl Linger {
         discarded
     }
 
-    /// The same for what a service has left of its push, which ends with the push unless what stands behind it
-    /// [matters](Self::after_complete).
-    pub(crate) async fn discard_rest<R>(&self, mut framed: FramedRead<R, ReceivePackCodec>) -> u64
+    /// Writes, and discards meanwhile what the client still sends and nobody reads any more: a client that reads nothing
+    /// until it has sent all would wait for us as we for it. Then lingers as [`discard`](Self::discard) does; but the push
+    /// may have an end that ends it, unless what stands behind that [matters](Self::after_complete).
+    pub(crate) async fn discard_beside<R>(
+        &self,
+        framed: impl Future<Output = Option<FramedRead<R, ReceivePackCodec>>>,
+        writing: impl Future<Output = Result<(), Error>>,
+    ) -> Result<u64, Error>
     where
         R: AsyncRead + Unpin,
     {
-        if self.after_complete {
-            return self.discard(framed.into_inner()).await;
-        }
-        let mut unread = mem::take(framed.read_buffer_mut());
-        let mut discarded = 0;
-        let all = async {
-            while discarded < self.bytes && !has_ended(framed.decoder_mut(), &mut unread).await {
-                match timeout(self.idle, framed.get_mut().read_buf(&mut unread)).await {
-                    Ok(Ok(n)) if n > 0 => discarded = discarded.saturating_add(n as u64),
-                    _ => break,
-                }
+        let mut writing = pin!(writing);
+        let (framed, mut is_written) = match select(writing.as_mut(), pin!(framed)).await {
+            Either::Left((written, framed)) => {
+                written?;
+                // A service that keeps the body somewhere else keeps the connection, too; it is not waited for without end.
+                (timeout(self.idle, framed).await.ok().flatten(), true)
             }
+            Either::Right((framed, _)) => (framed, false),
         };
+        let mut rest = framed.map(|framed| Rest::new(self, framed));
+        while let (false, Some(unread)) = (is_written, &mut rest) {
+            match select(writing.as_mut(), pin!(unread.skip())).await {
+                Either::Left((written, _)) => {
+                    written?;
+                    is_written = true;
+                }
+                Either::Right((true, _)) => {}
+                Either::Right((false, _)) => break,
+            }
+        }
+        if !is_written {
+            writing.await?;
+        }
+        let Some(mut rest) = rest else { return Ok(0) };
+        let all = async { while let Ok(true) = timeout(self.idle, rest.skip()).await {} };
         let _ = timeout(self.total, all).await;
-        discarded
+        Ok(rest.discarded)
+    }
+}
+
+/// What a client still sends that nobody wants any more.
+struct Rest<R> {
+    framed: FramedRead<R, ReceivePackCodec>,
+    unread: BytesMut,
+    bytes: u64,
+    after_complete: bool,
+    discarded: u64,
+}
+
+impl<R: AsyncRead + Unpin> Rest<R> {
+    fn new(linger: &Linger, mut framed: FramedRead<R, ReceivePackCodec>) -> Self {
+        let Linger { bytes, after_complete, .. } = *linger;
+        let unread = mem::take(framed.read_buffer_mut());
+        Self { framed, unread, bytes, after_complete, discarded: 0 }
+    }
+
+    /// Reads and discards some of it; false at its end. Cancel safe: what was read is discarded.
+    async fn skip(&mut self) -> bool {
+        let left = self.bytes.saturating_sub(self.discarded);
+        if left == 0 {
+            return false;
+        }
+        if self.after_complete {
+            self.unread.clear();
+            self.unread.reserve(64 << 10);
+        } else if has_ended(self.framed.decoder_mut(), &mut self.unread).await {
+            return false;
+        }
+        match self.framed.get_mut().take(left).read_buf(&mut self.unread).await {
+            Ok(n) if n > 0 => {
+                self.discarded = self.discarded.saturating_add(n as u64);
+                true
+            }
+            _ => false,
+        }
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{BoxError, Error};
 /// Its end is the end of the reply: for a byte stream the moment to shut down the writing side, for HTTP the end of the
 /// body. Dropped before, it drops the service's future, and so rolls the push back.
 pub struct Replies {
-    future: Pin<Box<dyn Future<Output = Result<Report, BoxError>> + Send>>,
+    /// Until it is done: it may hold what is left of the body.
+    future: Option<Pin<Box<dyn Future<Output = Result<Report, BoxError>> + Send>>>,
     stage: Stage,
     text: ProgressText,
     commands: Vec<Command>,
@@ -39,8 +40,8 @@ enum Stage {
 impl Replies {
     /// Hands the push, with a [`Progress`] in its extensions, to the service once that is ready.
     ///
-    /// `keep_alive` is the silence after which an empty packet is sent, once the pack is in; it needs a runtime with
-    /// time enabled.
+    /// `keep_alive` is the silence after which an empty packet is sent, once the pack is in; none is sent if it is zero. It
+    /// needs a runtime with time enabled.
     pub fn new<S, R>(mut push: Push<Pack<R>>, mut service: S, keep_alive: Option<Duration>) -> Self
     where
         S: Service<Push<Pack<R>>, Response = Report> + Send + 'static,
@@ -50,13 +51,14 @@ impl Replies {
     {
         let (progress, text) = Progress::channel(push.request().negotiated().quiet);
         let commands = push.request().commands().to_vec();
+        let keep_alive = keep_alive.filter(|interval| !interval.is_zero());
         let keep_alive = keep_alive.map(|interval| KeepAlive::new(interval, push.body().completion()));
         push.extensions_mut().insert(progress);
-        let future = Box::pin(async move {
+        let future = async move {
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             service.call(push).await.map_err(Into::into)
-        });
-        Self { future, stage: Stage::Working, text, commands, keep_alive, outcome: None }
+        };
+        Self { future: Some(Box::pin(future)), stage: Stage::Working, text, commands, keep_alive, outcome: None }
     }
 
     /// What the service answered; `None` before the report was given.
@@ -90,12 +92,13 @@ impl Stream for Replies {
                 return Poll::Ready(Some(Reply::Progress(text)));
             }
             match this.stage {
-                Stage::Working => match this.future.as_mut().poll(cx) {
-                    Poll::Ready(outcome) => {
+                Stage::Working => match this.future.as_mut().map(|future| future.as_mut().poll(cx)) {
+                    Some(Poll::Ready(outcome)) => {
+                        this.future = None;
                         this.outcome = Some(outcome);
                         this.stage = Stage::Report;
                     }
-                    Poll::Pending => {
+                    Some(Poll::Pending) | None => {
                         let Some(keep_alive) = &mut this.keep_alive else { return Poll::Pending };
                         return keep_alive.poll_elapsed(cx).map(|()| Some(Reply::KeepAlive));
                     }

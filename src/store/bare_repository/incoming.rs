@@ -1,9 +1,11 @@
+use std::sync::{Mutex, PoisonError};
+
 use super::fs::File;
 use super::loose_objects::LooseObjects;
 use super::sealed::Stored;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::complete::{Objects, PackIds};
-use crate::store::index::{Index, ObjectReader};
+use crate::store::index::{Budget, Index, ObjectReader};
 use crate::{Error, ErrorKind};
 
 /// The objects in quarantine: those that the push brought.
@@ -11,11 +13,18 @@ use crate::{Error, ErrorKind};
 /// The bases that a thin pack was completed with are not among them. They are copies of what the repository has, and
 /// nobody has looked at what they link to.
 pub(super) struct Brought<'a> {
-    pub(super) index: &'a Index,
-    pub(super) stored: &'a Stored,
+    index: &'a Index,
+    stored: &'a Stored,
+    budget: &'a Budget,
+    /// Whoever follows links reads many objects, of which one is made of the other.
+    reader: Mutex<Option<BroughtReader<'a>>>,
 }
 
 impl<'a> Brought<'a> {
+    pub(super) fn new(index: &'a Index, stored: &'a Stored, budget: &'a Budget) -> Self {
+        Self { index, stored, budget, reader: Mutex::default() }
+    }
+
     /// How many objects there are, and perhaps some that a thin pack was completed with.
     pub(super) fn len(&self) -> u32 {
         self.index.len()
@@ -27,17 +36,29 @@ impl<'a> Brought<'a> {
         self.index.objects().filter(|(id, _)| stored.brought(id))
     }
 
-    /// The object with this id, if it, and each object that it is made from, is not longer than `max_len` bytes.
+    /// The object with this id, if it, and each object that it is made from, is not longer than `max_len` bytes. For a
+    /// policy, which knows what it reads.
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        if self.stored.brought(id) { self.reader(max_len).read(id) } else { Ok(None) }
+        match self.stored {
+            _ if !self.stored.brought(id) => Ok(None),
+            Stored::Pack(pack) => self.index.reader(&pack.file, max_len).read(id),
+            Stored::Loose(loose) => BroughtReader::Loose(loose, max_len).read(id),
+        }
     }
 
-    /// Reads one after the other.
+    /// Reads one after the other, because the push has them there; what that may cost is limited.
     pub(super) fn reader(&self, max_len: u64) -> BroughtReader<'a> {
         match self.stored {
-            Stored::Pack(pack) => BroughtReader::Pack(Box::new(self.index.reader(&pack.file, max_len))),
+            Stored::Pack(pack) => {
+                BroughtReader::Pack(Box::new(self.index.reader_within(&pack.file, max_len, self.budget)))
+            }
             Stored::Loose(loose) => BroughtReader::Loose(loose, max_len),
         }
+    }
+
+    /// What the push may still have us do.
+    pub(super) fn budget(&self) -> &'a Budget {
+        self.budget
     }
 }
 
@@ -61,14 +82,6 @@ impl BroughtReader<'_> {
             },
         }
     }
-
-    /// Of how many deltas it is made.
-    pub(super) fn deltas(&mut self, id: &ObjectId) -> Result<Option<usize>, Error> {
-        match self {
-            Self::Pack(reader) => reader.deltas(id),
-            Self::Loose(loose, _) => Ok(loose.0.get(id).map(|_| 0)),
-        }
-    }
 }
 
 /// The largest object that is read whole. Only commits, trees and tags are, and those are bounded already.
@@ -86,6 +99,10 @@ impl Objects for Brought<'_> {
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read(id, MAX_OBJECT)
+        if !self.stored.brought(id) {
+            return Ok(None);
+        }
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.get_or_insert_with(|| self.reader(MAX_OBJECT)).read(id)
     }
 }

@@ -8,10 +8,11 @@ use crate::{Error, ErrorKind};
 /// collision detection has already seen every byte of the new one.
 const MAX_LEN: u64 = 16 << 20;
 
-/// How many deltas may be resolved for each object of the pack, to compare it with what the repository has, and for all
-/// together on top. Git makes chains of at most 50 deltas unless told otherwise.
-const DELTAS_PER_OBJECT: u64 = 200;
-const DELTAS: u64 = 1 << 20;
+/// How many deltas of the repository may be resolved for each object of the pack, to compare it with what is there, and
+/// for all together on top. Git makes chains of at most 50 deltas unless told otherwise. What that is in bytes, and what
+/// resolving those of the push costs, is limited with all else that the push has us read once more.
+const DELTAS_PER_OBJECT: u64 = 100;
+const DELTAS: u64 = 1 << 19;
 
 /// Of a push of so many objects it is not each looked for as a file.
 const MANY: u32 = 1 << 12;
@@ -52,42 +53,42 @@ pub(super) fn compare(
 }
 
 /// Compares objects, one after the other.
-struct Comparison<'a> {
-    brought: &'a Brought<'a>,
-    odb: &'a Odb,
+struct Comparison<'a, 'b> {
+    brought: &'b Brought<'a>,
+    odb: &'b Odb,
     /// Nearly always there is nothing to read.
     reader: Option<BroughtReader<'a>>,
     /// How many deltas may still be resolved.
-    budget: u64,
+    deltas: u64,
 }
 
-impl<'a> Comparison<'a> {
-    fn new(brought: &'a Brought<'a>, odb: &'a Odb) -> Self {
-        let budget = DELTAS.saturating_add(DELTAS_PER_OBJECT.saturating_mul(brought.len().into()));
-        Self { brought, odb, reader: None, budget }
+impl<'a, 'b> Comparison<'a, 'b> {
+    fn new(brought: &'b Brought<'a>, odb: &'b Odb) -> Self {
+        let deltas = DELTAS.saturating_add(DELTAS_PER_OBJECT.saturating_mul(brought.len().into()));
+        Self { brought, odb, reader: None, deltas }
     }
 
     fn compare(&mut self, id: &ObjectId, kind: ObjectKind) -> Result<(), Error> {
-        let Some((their_kind, len, their_deltas)) = self.odb.header(id)? else { return Ok(()) };
+        let Some((their_kind, len, deltas)) = self.odb.header(id)? else { return Ok(()) };
         if their_kind != kind {
             return Err(collision(id));
         }
         if len > MAX_LEN {
             return Ok(());
         }
-        let ours = self.reader.get_or_insert_with(|| self.brought.reader(MAX_LEN));
-        let our_deltas = ours.deltas(id)?.unwrap_or(0) as u64;
-        let deltas = our_deltas.saturating_add(their_deltas.into());
-        self.budget = self.budget.checked_sub(deltas).ok_or_else(|| {
+        self.deltas = self.deltas.checked_sub(deltas.into()).ok_or_else(|| {
             let text = "the work of comparing objects with those that the repository has exceeds the limit";
             Error::new(ErrorKind::LimitExceeded, format!("{text} of {DELTAS_PER_OBJECT} deltas for each"))
         })?;
+        let budget = self.brought.budget();
+        budget.spend(len.saturating_mul(u64::from(deltas).saturating_add(1)))?;
         let Some((_, theirs)) = self.odb.read(id, MAX_LEN)? else { return Ok(()) };
+        let ours = self.reader.get_or_insert_with(|| self.brought.reader(MAX_LEN));
         match ours.read(id) {
             Ok(Some((_, data))) if data == theirs => Ok(()),
             Ok(_) => Err(collision(id)),
-            // It is made from an object that is too long to be held.
-            Err(error) if error.kind() == ErrorKind::LimitExceeded => Ok(()),
+            // It is made from an object that is too long to be held; unless it is the budget that is spent.
+            Err(error) if error.kind() == ErrorKind::LimitExceeded => budget.spend(0),
             Err(error) => Err(error),
         }
     }

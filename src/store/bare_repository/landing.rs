@@ -11,11 +11,11 @@ use super::refs::{Mode, Reflog, Update};
 use super::sealed::{Sealed, SealedPack, Stored};
 use super::store::BareRepository;
 use super::writer::{PackWriter, cannot_write};
-use crate::proto::{Command, ObjectId, Report};
+use crate::proto::{Command, ObjectId, ObjectKind, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
-use crate::store::complete::{self, Targets};
+use crate::store::complete::{self, Objects, PackIds as _, Targets};
 use crate::store::examine::MAX_SPECIAL_FILE;
-use crate::store::index::complete_thin;
+use crate::store::index::{Budget, complete_thin};
 use crate::{Error, ErrorKind};
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
@@ -49,8 +49,9 @@ impl Landing {
     /// Lands a sealed push; says what became of each ref. Blocks.
     pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
         let brought = sealed.map(Sealed::brought);
-        let targets =
-            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
+        let brought = self.until_cancelled(brought.as_ref().map_or(&(), |brought| brought));
+        let repository = self.until_cancelled(&*self.store.odb);
+        let targets = Targets { brought: &brought, repository: &repository };
         let rules = self.store.repository.rules();
         let settings = &self.store.settings;
         let current = CurrentBranches::read(&self.store.repository)?;
@@ -77,6 +78,10 @@ impl Landing {
             return Err(Error::new(ErrorKind::Store, "the push was cancelled"));
         }
         Ok(())
+    }
+
+    fn until_cancelled<'a>(&'a self, objects: &'a dyn Objects) -> UntilCancelled<'a> {
+        UntilCancelled { objects, landing: self }
     }
 
     /// Indexes the pack and makes its objects durable; `None` if there are none, as for a new ref to a known commit.
@@ -109,12 +114,17 @@ impl Landing {
                 Stored::Pack(SealedPack { file, completed_with, checksum, name })
             }
         };
-        let sealed = Sealed { index, links, stored, directory };
-        known::compare(&sealed.brought(), odb, || self.go_on())?;
+        // A store that is open for long does not know the packs that came since.
+        odb.renew(Duration::from_secs(1));
+        let budget = Budget::for_reading(index.pack_len());
+        let sealed = Sealed { index, links, stored, budget: budget, directory };
+        let brought = sealed.brought();
+        known::compare(&brought, odb, || self.go_on())?;
+        let mut reader = brought.reader(MAX_SPECIAL_FILE);
         examination.finish(|id| {
             self.go_on()?;
-            match sealed.brought().read(id, MAX_SPECIAL_FILE)? {
-                Some(object) => Ok(Some(object)),
+            match brought.kind_of(id) {
+                Some(_) => reader.read(id),
                 None => odb.read(id, MAX_SPECIAL_FILE),
             }
         })?;
@@ -147,17 +157,18 @@ impl Landing {
         let refs = repository.refs().list(b"refs/")?.into_iter();
         let shown = refs.filter(|listed| !self.store.hidden.hides(&listed.name)).map(|listed| listed.id);
         let trusted: Vec<ObjectId> = shown.chain(alternates::tips(repository)).collect();
-        let brought = sealed.map(Sealed::brought);
+        let sealed_objects = sealed.map(Sealed::brought);
+        let brought = self.until_cancelled(sealed_objects.as_ref().map_or(&(), |brought| brought));
+        let repository = self.until_cancelled(&*self.store.odb);
         let check = Check {
-            pack: brought.as_ref().map_or(&(), |brought| brought),
-            brought: brought.as_ref().map_or(&(), |brought| brought),
-            repository: &*self.store.odb,
+            pack: sealed_objects.as_ref().map_or(&(), |brought| brought),
+            brought: &brought,
+            repository: &repository,
             trusted: &trusted,
             olds: &olds,
         };
         let found = check.run(sealed.map(|sealed| &sealed.links), &news)?;
-        let targets =
-            Targets { brought: brought.as_ref().map_or(&(), |brought| brought), repository: &*self.store.odb };
+        let targets = Targets { brought: &brought, repository: &repository };
         complete::refuse(request, places, found, &targets, &self.progress)
     }
 
@@ -177,6 +188,29 @@ impl Landing {
                 request.refuse(place, refusal.reason.as_str());
             }
         }
+    }
+}
+
+/// Objects that are there until the push is cancelled: whoever follows links may be at it for long.
+struct UntilCancelled<'a> {
+    objects: &'a dyn Objects,
+    landing: &'a Landing,
+}
+
+impl Objects for UntilCancelled<'_> {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        self.landing.go_on()?;
+        self.objects.kind(id)
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.landing.go_on()?;
+        self.objects.object(id)
+    }
+
+    fn object_unless_blob(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.landing.go_on()?;
+        self.objects.object_unless_blob(id)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::fs::{File, Fs, unique_suffix};
+use super::fs::{File, Fs, is_absent, unique_suffix};
 use crate::proto::{ObjectId, ObjectKind};
 
 /// The objects of a small push, each of which becomes a file of its own (gitformat-loose).
@@ -55,7 +55,13 @@ impl LooseObjects {
             file.put(&dir, &name)?;
             dirs.insert(dir);
         }
-        dirs.iter().try_for_each(|dir| fs.sync_dir(dir))?;
+        for dir in dirs {
+            match fs.sync_dir(&dir) {
+                // `git prune-packed` has found all that was in it in a pack.
+                Err(error) if is_absent(&error) => {}
+                result => result?,
+            }
+        }
         // Also if all of them were there: somebody may have made them a moment ago.
         fs.sync_dir(objects)
     }

@@ -113,21 +113,23 @@ fn name(command: &Command) -> String {
     String::from_utf8_lossy(&command.name).into_owned()
 }
 
-/// The checks of `receive.fsckObjects`, with what `receive.fsck.<message>` says of each; the skip list is not read.
+/// The checks of `receive.fsckObjects`, with what `receive.fsck.<message>` says of each that is known; the skip list is not
+/// read.
 fn checks(config: &Config) -> Result<Checks, Error> {
     let mut checks = Checks::new();
     for (name, value) in config.section("receive") {
         let Some(id) = name.strip_prefix(b"fsck.").filter(|id| *id != b"skiplist") else { continue };
-        let bad = |what: &str| {
-            let text = format!("{what} in 'receive.{}'", String::from_utf8_lossy(name));
-            Error::new(ErrorKind::Store, text)
-        };
-        let message = std::str::from_utf8(id).ok().and_then(Message::from_id).ok_or_else(|| bad("unknown message"))?;
+        // As git does: there are messages about more than objects, and every version of git has new ones.
+        let Some(message) = std::str::from_utf8(id).ok().and_then(Message::from_id) else { continue };
         let severity = match value.unwrap_or_default().to_ascii_lowercase().as_slice() {
             b"error" => Severity::Error,
             b"warn" => Severity::Warning,
             b"ignore" => Severity::Ignore,
-            _ => return Err(bad("a severity that is not error, warn or ignore")),
+            _ => {
+                let name = String::from_utf8_lossy(name);
+                let text = format!("a severity that is not error, warn or ignore in 'receive.{name}'");
+                return Err(Error::new(ErrorKind::Store, text));
+            }
         };
         checks = checks.set(message, severity);
     }

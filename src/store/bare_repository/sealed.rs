@@ -10,13 +10,15 @@ use super::migrate::Migrated;
 use super::quarantine_directory::QuarantineDirectory;
 use super::repository::Repository;
 use crate::proto::{ObjectId, ObjectKind};
-use crate::store::index::Index;
+use crate::store::index::{Budget, Index};
 
 /// The objects of a push, resolved, in memory or in quarantine, where nobody but us sees them.
 pub(super) struct Sealed {
     pub(super) index: Index,
     pub(super) links: Links,
     pub(super) stored: Stored,
+    /// For what the push itself has us read once more.
+    pub(super) budget: Budget,
     pub(super) directory: Arc<QuarantineDirectory>,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct SealedPack {
 impl Sealed {
     /// The objects that the push brought, to be read.
     pub(super) fn brought(&self) -> Brought<'_> {
-        Brought { index: &self.index, stored: &self.stored }
+        Brought::new(&self.index, &self.stored, &self.budget)
     }
 
     /// The ids of the objects that the push brought.

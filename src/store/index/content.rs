@@ -60,7 +60,7 @@ pub(super) struct Made {
 
 /// What may still be spent on a pack; the threads share it.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     used: AtomicU64,
     total: u64,
 }
@@ -72,8 +72,20 @@ impl Budget {
         Self { used: AtomicU64::new(0), total }
     }
 
+    /// The budget for objects of a pack of this length that are read once more, one by one: each costs all deltas on the
+    /// way to it, and git makes chains of 50.
+    pub(crate) fn for_reading(pack_len: u64) -> Self {
+        let Self { used, total } = Self::new(&PackLimits::default(), pack_len);
+        Self { used, total: total.saturating_mul(64) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(total: u64) -> Self {
+        Self { used: AtomicU64::new(0), total }
+    }
+
     /// Takes something out, before it is spent.
-    pub(super) fn spend(&self, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn spend(&self, bytes: u64) -> Result<(), Error> {
         // No limit lets one object be large enough for the sum to go around.
         let used = self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if used > self.total {

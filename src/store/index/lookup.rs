@@ -81,7 +81,6 @@ impl Index {
     }
 
     /// The length of the pack, its trailer included.
-    #[cfg(test)]
     pub(crate) fn pack_len(&self) -> u64 {
         self.table.end.saturating_add(self.table.format.len() as u64)
     }

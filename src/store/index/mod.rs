@@ -40,12 +40,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use content::Budget;
 #[cfg(feature = "_fuzzing")]
 pub use delta::fuzzed as fuzzed_delta;
 pub(crate) use lookup::Index;
 pub(crate) use options::IndexOptions;
 pub use options::PackLimits;
-#[cfg(any(feature = "bare-repository", test))]
 pub(crate) use read::ObjectReader;
 #[cfg(any(feature = "bare-repository", feature = "_fuzzing", test))]
 pub(crate) use seam::{Aside, AsideFile};

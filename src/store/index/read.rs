@@ -1,4 +1,6 @@
-use super::content::{Content, Maker};
+use std::collections::{HashMap, VecDeque};
+
+use super::content::{Budget, Content, Maker};
 use super::lookup::Index;
 use super::options::{PackLimits, limit_exceeded};
 use super::seam::ReadAt;
@@ -10,11 +12,31 @@ pub(crate) struct ObjectReader<'a, P> {
     index: &'a Index,
     maker: Maker<'a, P>,
     limits: PackLimits,
+    held: Held,
 }
 
 impl Index {
     /// Reads objects of at most `max_len` bytes out of the pack. If the pack came thin, complete it first.
     pub(crate) fn reader<'a, P: ReadAt>(&'a self, pack: &'a P, max_len: u64) -> ObjectReader<'a, P> {
+        self.new_reader(pack, max_len, None)
+    }
+
+    /// The same, where the pack says what is read.
+    pub(crate) fn reader_within<'a, P: ReadAt>(
+        &'a self,
+        pack: &'a P,
+        max_len: u64,
+        budget: &'a Budget,
+    ) -> ObjectReader<'a, P> {
+        self.new_reader(pack, max_len, Some(budget))
+    }
+
+    fn new_reader<'a, P: ReadAt>(
+        &'a self,
+        pack: &'a P,
+        max_len: u64,
+        budget: Option<&'a Budget>,
+    ) -> ObjectReader<'a, P> {
         let limits = PackLimits {
             delta_result: max_len,
             structured_object: max_len,
@@ -23,51 +45,60 @@ impl Index {
             chain_depth: self.len(),
             ..PackLimits::default()
         };
-        ObjectReader { index: self, maker: Maker::new(pack, self.table.end, self.hashing, limits, None, None), limits }
+        let maker = Maker::new(pack, self.table.end, self.hashing, limits, None, budget);
+        ObjectReader { index: self, maker, limits, held: Held::default() }
     }
 }
 
 impl<P: ReadAt> ObjectReader<'_, P> {
     /// The object with this id, `None` if the pack does not hold it. The object and one of the bases that it is made
-    /// from are in memory at a time.
+    /// from are in memory at a time, and a few MiB of what was read before.
     ///
     /// # Errors
     ///
-    /// [`LimitExceeded`](ErrorKind::LimitExceeded) if it, or one of its bases, is too long;
+    /// [`LimitExceeded`](ErrorKind::LimitExceeded) if it, or one of its bases, is too long, or if the budget is spent;
     /// [`Store`](ErrorKind::Store) if the pack cannot be read any more.
     pub(crate) fn read(&mut self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         let Some(entry) = self.index.entry_of(id) else { return Ok(None) };
         let mut chain = self.chain(entry)?;
         let table = &self.index.table;
-        let root = chain.pop().ok_or_else(super::resolve::lost)?;
-        let (kind, mut content) = self.maker.whole(table.offset(root), table.end_of(root), self.limits.delta_result)?;
+        let mut last = chain.pop().ok_or_else(super::resolve::lost)?;
+        let (kind, mut content) = match self.held.objects.get(&last) {
+            Some((kind, data)) => (*kind, Content::Memory(data.clone())),
+            None => self.maker.whole(table.offset(last), table.end_of(last), self.limits.delta_result)?,
+        };
         while let Some(delta) = chain.pop() {
             let made = self.maker.delta(table.offset(delta), table.end_of(delta), kind, &content, true)?;
-            self.maker.recycle(std::mem::replace(&mut content, made.content));
+            let base = std::mem::replace(&mut content, made.content);
+            self.hold(last, kind, base);
+            last = delta;
         }
+        let Content::Memory(data) = content else { return Err(super::resolve::lost()) };
+        self.hold(last, kind, Content::Memory(data.clone()));
+        Ok(Some((kind, data)))
+    }
+
+    /// Keeps an object of which others may be made, as long as there is room.
+    fn hold(&mut self, entry: u32, kind: ObjectKind, content: Content) {
         match content {
-            Content::Memory(data) => Ok(Some((kind, data))),
-            Content::Spooled(_) => Err(super::resolve::lost()),
+            Content::Memory(data) if data.len() <= Held::MAX / 4 && !self.held.objects.contains_key(&entry) => {
+                for old in self.held.put(entry, kind, data) {
+                    self.maker.recycle(Content::Memory(old));
+                }
+            }
+            other => self.maker.recycle(other),
         }
     }
 
-    /// How many deltas the object with this id is made of, `None` if the pack does not hold it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`read`](Self::read).
-    #[cfg(any(feature = "bare-repository", test))]
-    pub(crate) fn deltas(&mut self, id: &ObjectId) -> Result<Option<usize>, Error> {
-        let Some(entry) = self.index.entry_of(id) else { return Ok(None) };
-        Ok(Some(self.chain(entry)?.len().saturating_sub(1)))
-    }
-
-    /// The entries from this one to the whole object that it is made from.
+    /// The entries from this one to an object that is at hand: whole in the pack, or held.
     fn chain(&mut self, entry: u32) -> Result<Vec<u32>, Error> {
         let table = &self.index.table;
         let mut chain = vec![entry];
         let mut last = entry;
         loop {
+            if self.held.objects.contains_key(&last) {
+                return Ok(chain);
+            }
             let base = match self.maker.entry(table.offset(last), table.end_of(last))?.kind {
                 EntryKind::OfsDelta { base_offset } => table.entry_at(base_offset),
                 EntryKind::RefDelta { base } => self.index.entry_of(&base),
@@ -83,6 +114,37 @@ impl<P: ReadAt> ObjectReader<'_, P> {
                 return Err(limit_exceeded("the length of a chain of deltas", self.limits.chain_depth.into()));
             }
         }
+    }
+}
+
+/// The objects that were made last: what is read next is likely made of one of them.
+#[derive(Default)]
+struct Held {
+    objects: HashMap<u32, (ObjectKind, Vec<u8>)>,
+    /// Their entries, the oldest first.
+    order: VecDeque<u32>,
+    bytes: usize,
+}
+
+impl Held {
+    /// How many bytes are held.
+    const MAX: usize = 8 << 20;
+    /// What an object takes beside its data.
+    const EACH: usize = 128;
+
+    /// Keeps one more; gives those that had to go.
+    fn put(&mut self, entry: u32, kind: ObjectKind, data: Vec<u8>) -> Vec<Vec<u8>> {
+        self.bytes = self.bytes.saturating_add(data.capacity()).saturating_add(Self::EACH);
+        self.objects.insert(entry, (kind, data));
+        self.order.push_back(entry);
+        let mut gone = Vec::new();
+        while self.bytes > Self::MAX
+            && let Some((_, data)) = self.order.pop_front().and_then(|oldest| self.objects.remove(&oldest))
+        {
+            self.bytes = self.bytes.saturating_sub(data.capacity().saturating_add(Self::EACH));
+            gone.push(data);
+        }
+        gone
     }
 }
 

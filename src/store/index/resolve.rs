@@ -197,6 +197,8 @@ where
         if !self.groups.may_want(&id) {
             return Ok(());
         }
+        // To find out that a base is nowhere takes a look into the repository, and there may be many.
+        (self.progress)(self.done.load(Ordering::Relaxed), self.deltas)?;
         let Some((kind, data)) = self.bases.base(&id, self.limits.thin_base)? else { return Ok(()) };
         // It is not in the pack, but a few bytes of the pack made us read it, and will make us write it.
         self.budget.spend(data.len() as u64)?;

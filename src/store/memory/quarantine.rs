@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::links::Links;
 use super::pack::Bytes;
-use super::store::{Pack, Repository};
+use super::store::{Brought, Pack, Repository};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::complete::{self, Exact, Objects, PackIds, Targets};
 use crate::store::examine::{Examination, MAX_SPECIAL_FILE};
-use crate::store::index::{IndexOptions, Indexer, Visit, Worker, complete_thin};
+use crate::store::index::{Budget, IndexOptions, Indexer, Visit, Worker, complete_thin};
 use crate::store::{MemoryStore, Quarantine};
 use crate::{Error, ErrorKind};
 
@@ -59,7 +59,9 @@ impl MemoryQuarantine {
         let creates = request.open().filter(|(_, command)| !command.is_delete());
         let (places, news): (Vec<usize>, Vec<ObjectId>) = creates.map(|(place, command)| (place, command.new)).unzip();
         let ids: &dyn PackIds = pack.map_or(&(), |pack| pack);
-        let brought: &dyn Objects = pack.map_or(&(), |pack| pack);
+        let budget = Budget::for_reading(pack.map_or(0, |pack| pack.index.pack_len()));
+        let brought = pack.map(|pack| Brought::new(pack, &budget));
+        let brought: &dyn Objects = brought.as_ref().map_or(&(), |brought| brought);
         let mut exact = Exact::new(ids, brought, &self.store, &self.store);
         let is_whole = |new: &ObjectId| pack.is_some_and(|pack| pack.is_whole) && ids.kind_of(new).is_some();
         let found = news.iter().map(|new| if is_whole(new) { Ok(Ok(())) } else { exact.complete(new) });
@@ -104,7 +106,9 @@ impl Incoming {
         let mut index = self.indexer.resolve(&self.bytes, store, &visit, threads, |_, _| Ok(()))?;
         let completed_with = index.external_bases().iter().copied().collect();
         complete_thin(&mut index, &mut self.bytes, store)?;
-        self.examination.finish(|id| match index.reader(&self.bytes, MAX_SPECIAL_FILE).read(id)? {
+        let budget = Budget::for_reading(index.pack_len());
+        let mut reader = index.reader_within(&self.bytes, MAX_SPECIAL_FILE, &budget);
+        self.examination.finish(|id| match reader.read(id)? {
             Some(object) => Ok(Some(object)),
             None => store.read(id, MAX_SPECIAL_FILE),
         })?;

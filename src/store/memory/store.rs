@@ -11,7 +11,7 @@ use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_ca
 use crate::push::{Progress, UpdateRequest};
 use crate::store::complete::{Objects, PackIds, Trust};
 use crate::store::examine::Examine;
-use crate::store::index::{Bases, Index};
+use crate::store::index::{Bases, Budget, Index, ObjectReader};
 use crate::store::links::Malformed;
 use crate::store::{Scan, Store};
 
@@ -149,14 +149,28 @@ impl PackIds for Pack {
     }
 }
 
-/// What the push brought.
-impl Objects for Pack {
+/// What the push brought, for those who follow its links; what that may cost is limited.
+pub(super) struct Brought<'a> {
+    pack: &'a Pack,
+    reader: Mutex<ObjectReader<'a, super::pack::Bytes>>,
+}
+
+impl<'a> Brought<'a> {
+    pub(super) fn new(pack: &'a Pack, budget: &'a Budget) -> Self {
+        Self { pack, reader: Mutex::new(pack.index.reader_within(&pack.bytes, MAX_OBJECT, budget)) }
+    }
+}
+
+impl Objects for Brought<'_> {
     fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
-        Ok(PackIds::kind_of(self, id))
+        Ok(PackIds::kind_of(self.pack, id))
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        if self.completed_with.contains(id) { Ok(None) } else { self.read(id, MAX_OBJECT) }
+        if self.pack.completed_with.contains(id) {
+            return Ok(None);
+        }
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).read(id)
     }
 }
 

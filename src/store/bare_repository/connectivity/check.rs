@@ -175,7 +175,8 @@ impl<'a> Check<'a> {
         externals: &Externals,
         reached: &mut Reached<'a>,
     ) -> Result<bool, Error> {
-        let mut seen: HashSet<ObjectId> = HashSet::new();
+        // A tree may call one object by two kinds, and then one of them is wrong.
+        let mut seen: HashSet<(ObjectId, ObjectKind)> = HashSet::new();
         while let Some((id, kind)) = stack.pop() {
             let mut complete = true;
             let Some((is, data)) = self.repository.object_unless_blob(&id)? else { return Ok(false) };
@@ -193,7 +194,7 @@ impl<'a> Check<'a> {
             }
             for (id, kind) in targets {
                 if externals.get(&id).is_some_and(|external| external.trusted && external.kind == kind)
-                    || !seen.insert(id)
+                    || !seen.insert((id, kind))
                 {
                     continue;
                 }

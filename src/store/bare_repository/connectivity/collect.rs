@@ -13,7 +13,7 @@ pub(crate) struct Links {
     format: ObjectFormat,
     malformed: Mutex<Option<(ObjectId, Malformed)>>,
     /// What workers that have finished remembered, for those to come.
-    remembered: Mutex<Vec<Vec<Link>>>,
+    remembered: Mutex<Vec<Vec<Option<Link>>>>,
 }
 
 /// How many links are kept in memory: 34 bytes each.
@@ -55,7 +55,7 @@ pub(crate) struct Collector<'a> {
     links: &'a Links,
     // Most entries of a tree are those of the tree before it: where an id may stand is given by its last bytes. There is
     // none of it as long as the push is so small that it does not pay.
-    latest: Vec<Link>,
+    latest: Vec<Option<Link>>,
     batch: Vec<Link>,
 }
 
@@ -66,13 +66,16 @@ impl Worker for Collector<'_> {
             let place = raw.last_chunk::<4>().map_or(0, |last| u32::from_le_bytes(*last));
             let place = usize::try_from(place).unwrap_or(0) & (REMEMBERED - 1);
             let slot = latest.get_mut(place);
-            if slot.as_ref().is_some_and(|slot| slot.0.as_bytes() == raw && slot.1 == kind) {
+            if let Some(Some(latest)) = &slot
+                && latest.0.as_bytes() == raw
+                && latest.1 == kind
+            {
                 return;
             }
             if let Some(id) = ObjectId::from_bytes(raw) {
                 batch.push((id, kind));
                 if let Some(slot) = slot {
-                    *slot = (id, kind);
+                    *slot = Some((id, kind));
                 }
             }
         });
@@ -83,7 +86,7 @@ impl Worker for Collector<'_> {
             return Ok(());
         }
         if latest.is_empty() {
-            latest.resize(REMEMBERED, (ObjectId::zero(links.format), ObjectKind::Blob));
+            latest.resize(REMEMBERED, None);
         }
         links.spill.append(batch)
     }

@@ -1,9 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::io;
 
 use super::loose::Touched;
 use super::prepare::{Prepared, lock_and_check};
 use super::refusal::lossy;
 use super::{Reason, Reflog, Refs, Refusal, Resolved, Value, name};
+use crate::Error;
 use crate::proto::ObjectId;
 use crate::store::complete::Objects;
 
@@ -186,7 +189,10 @@ impl Refs {
             let text = format!("cannot update ref '{}': an id of another object format", lossy(name));
             return Err(Refusal::new(Reason::InvalidNewValue, text));
         }
-        let resolved = self.resolve(name).map_err(|error| Refusal::io(name, error))?;
+        let resolved = self.resolve(name).map_err(|error| match cause(&error) {
+            Some(io::ErrorKind::InvalidFilename) => Refusal::lock(Reason::Failed, name, "File name too long"),
+            _ => Refusal::io(name, error),
+        })?;
         if resolved.value == Value::Loop {
             let text = format!("refusing update of broken symref '{}'", lossy(name));
             return Err(Refusal::new(Reason::BrokenSymref, text));
@@ -217,4 +223,9 @@ impl Refs {
         }
         prepared
     }
+}
+
+/// What the disk said.
+fn cause(error: &Error) -> Option<io::ErrorKind> {
+    error.source()?.downcast_ref::<io::Error>().map(io::Error::kind)
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::{Bases, IndexOptions, complete_thin};
-use super::pack::{Memory, NoBases, Seen, index, options};
+use super::super::{Bases, Budget, IndexOptions, complete_thin};
+use super::pack::{Builder, Memory, NoBases, Seen, copy, delta, index, insert, options};
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 
@@ -189,6 +189,30 @@ fn objects_are_read_out_of_a_pack() {
             index.reader(&pack, 1000).read(&index.objects().find(|(_, kind)| *kind == ObjectKind::Blob).unwrap().0);
         assert_eq!(large.unwrap_err().kind(), crate::ErrorKind::LimitExceeded);
     }
+}
+
+#[test]
+fn objects_of_one_chain_are_not_made_from_its_root_each_time() {
+    // Each version of a file is a delta on the one before.
+    let versions: Vec<Vec<u8>> = (0..200_u32).map(|n| [&[b'x'; 10_000][..], &n.to_be_bytes()].concat()).collect();
+    let mut builder = Builder::new();
+    let mut at = builder.whole(ObjectKind::Blob, &versions[0]);
+    for version in &versions[1..] {
+        let instructions = [copy(0, 10_000), insert(&version[10_000..])].concat();
+        at = builder.ofs_delta(at, &delta(10_004, 10_004, &instructions));
+    }
+    let (pack, len) = (builder.finish(), versions.iter().map(Vec::len).sum::<usize>() as u64);
+    let (index, _) = index(&pack, options(), &NoBases, &(), 1).unwrap();
+    let ids: Vec<_> = versions.iter().map(|version| super::pack::id_of(ObjectKind::Blob, version)).collect();
+    let read_all = |budget: u64, mut order: &mut dyn Iterator<Item = &ObjectId>| {
+        let budget = Budget::of(budget);
+        let mut reader = index.reader_within(&pack, 1 << 20, &budget);
+        (&mut order).map(|id| reader.read(id)).try_for_each(|read| read.map(|read| assert!(read.is_some())))
+    };
+    // Twice the length of all results, and what the instructions take: from the root each time it would be a hundredfold.
+    read_all(2 * len, &mut ids.iter()).unwrap();
+    read_all(2 * len, &mut ids.iter().rev()).unwrap();
+    assert_eq!(read_all(len / 2, &mut ids.iter()).unwrap_err().kind(), crate::ErrorKind::LimitExceeded);
 }
 
 #[test]

@@ -85,6 +85,48 @@ fn only_the_refs_that_need_it_are_refused() {
 }
 
 #[test]
+fn a_link_to_the_zero_id_is_one_in_large_pushes_too() {
+    let world = World::new("sha1");
+    let zero = ObjectId::zero(world.format);
+    // After so many links those that come again are not written down again.
+    let large: Vec<u8> =
+        (1..5000_u32).flat_map(|n| [format!("100644 {n}\0").as_bytes(), &n.to_be_bytes().repeat(5)].concat()).collect();
+    let null = [&b"100644 null\0"[..], &[0; 20]].concat();
+    let links = world.links(&world.brought(&[]), 1 << 16);
+    let mut worker = links.worker();
+    for tree in [large, null] {
+        worker.object(ObjectKind::Tree, &zero, &tree).unwrap();
+    }
+    worker.finish().unwrap();
+    let mut found = Vec::new();
+    links
+        .spill
+        .for_each(|id, kind| {
+            found.push((id, kind));
+            Ok(true)
+        })
+        .unwrap();
+    assert!(found.contains(&(zero, ObjectKind::Blob)));
+}
+
+#[test]
+fn an_object_of_the_repository_is_of_the_kind_that_each_link_says() {
+    for format in formats() {
+        let world = World::new(format);
+        let blob = world.hash_object("blob", b"text");
+        let entry = |front: &str| [front.as_bytes(), b"\0", blob.as_bytes()].concat();
+        for (second, is_complete) in [("100644 b", true), ("40000 b", false)] {
+            let tree = world.hash_object("tree", &[entry("100644 a"), entry(second)].concat());
+            let text = format!("tree {tree}\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\n");
+            let commit = world.hash_object("commit", text.as_bytes());
+            // An earlier push left them there, and no ref has them.
+            [blob, tree, commit].iter().for_each(|id| world.drop_into_bare(id));
+            assert_eq!(world.complete(&[], &commit), is_complete, "{second}");
+        }
+    }
+}
+
+#[test]
 fn what_no_ref_needs_may_be_broken() {
     let world = World::new(format());
     let old = world.sandbox.commit("base", "1");
