@@ -1,16 +1,6 @@
 #[cfg(feature = "bare-repository")]
 use std::borrow::Cow;
 
-/// The variables of one configuration file, as git-config(1) under "Syntax" defines it.
-///
-/// Only what a repository's own file says: system and user files, `include` and `includeIf` are not followed, so a
-/// server behaves the same whoever runs it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Config {
-    // Keys are as `git config --list` prints them: section and name in lower case, the subsection as it stands.
-    variables: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
 /// A configuration file that git would not read either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadLine(pub(crate) usize);
@@ -23,64 +13,92 @@ impl std::fmt::Display for BadLine {
 
 impl std::error::Error for BadLine {}
 
+/// A variable of a configuration file, as `git config --list` prints it: the names in lower case, the subsection as it
+/// stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Variable<'a> {
+    /// Its section, with the subsection behind a dot; `None` before the first header.
+    pub(crate) section: Option<&'a [u8]>,
+    /// Whether it is the first below that header: the section may be too long to be looked at for each.
+    pub(crate) is_first: bool,
+    pub(crate) name: &'a [u8],
+    /// What stands behind `=`.
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+/// Reads a configuration file as git-config(1) defines it under "Syntax", and shows each variable, up to the first line
+/// that cannot be read.
+///
+/// Holds one header and one variable at a time: never more than the file is long, however its author wrote it.
+pub(crate) fn read(text: &[u8], mut show: impl FnMut(Variable<'_>)) -> Result<(), BadLine> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut parser = Parser { rest: text.iter(), line: 1 };
+    let mut section: Option<Vec<u8>> = None;
+    let mut is_first = true;
+    let (mut name, mut value) = (Vec::new(), Vec::new());
+    while let Some(byte) = parser.next() {
+        match byte {
+            b'#' | b';' => parser.skip_line(),
+            b'[' => {
+                parser.section(section.get_or_insert_default())?;
+                is_first = true;
+            }
+            byte if byte.is_ascii_whitespace() => {}
+            byte if byte.is_ascii_alphabetic() => {
+                name.clear();
+                name.push(byte.to_ascii_lowercase());
+                let has_value = parser.variable(&mut name, &mut value)?;
+                let value = has_value.then_some(value.as_slice());
+                show(Variable { section: section.as_deref(), is_first, name: &name, value });
+                is_first = false;
+            }
+            _ => return Err(BadLine(parser.line)),
+        }
+    }
+    Ok(())
+}
+
+/// The variables of a repository's configuration file.
+///
+/// Only what that file itself says: system and user files, `include` and `includeIf` are not followed, so a server
+/// behaves the same whoever runs it.
+#[cfg(feature = "bare-repository")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    // Keys are as `git config --list` prints them: section and name in lower case, the subsection as it stands.
+    variables: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+#[cfg(feature = "bare-repository")]
 impl Config {
     /// Reads a configuration file.
-    #[cfg(feature = "bare-repository")]
     pub(crate) fn parse(text: &[u8]) -> Result<Self, BadLine> {
-        match Self::parse_front(text) {
-            (config, None) => Ok(config),
-            (_, Some(bad_line)) => Err(bad_line),
-        }
-    }
-
-    /// Reads a configuration file up to the first line that cannot be read.
-    pub(crate) fn parse_front(text: &[u8]) -> (Self, Option<BadLine>) {
         let mut config = Self::default();
-        let read = config.read(text);
-        (config, read.err())
-    }
-
-    fn read(&mut self, text: &[u8]) -> Result<(), BadLine> {
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let mut parser = Parser { rest: text.iter(), line: 1 };
-        let mut section = None;
-        while let Some(byte) = parser.next() {
-            match byte {
-                b'#' | b';' => parser.skip_line(),
-                b'[' => {
-                    let mut name = parser.section()?;
-                    name.push(b'.');
-                    section = Some(name);
-                }
-                byte if byte.is_ascii_whitespace() => {}
-                byte if byte.is_ascii_alphabetic() => {
-                    let mut key: Vec<u8> = section.clone().unwrap_or_default();
-                    key.push(byte.to_ascii_lowercase());
-                    let value = parser.variable(&mut key)?;
-                    self.variables.push((key, value));
-                }
-                _ => return Err(BadLine(parser.line)),
+        read(text, |variable| {
+            let mut key = Vec::new();
+            if let Some(section) = variable.section {
+                key.extend_from_slice(section);
+                key.push(b'.');
             }
-        }
-        Ok(())
+            key.extend_from_slice(variable.name);
+            config.variables.push((key, variable.value.map(<[u8]>::to_vec)));
+        })?;
+        Ok(config)
     }
 
     /// The last value of a variable. A variable without `=` has the value `true`.
-    #[cfg(feature = "bare-repository")]
     pub(crate) fn get(&self, key: &str) -> Option<Cow<'_, [u8]>> {
         let (_, value) = self.variables.iter().rev().find(|(name, _)| name == key.as_bytes())?;
         Some(value.as_deref().map_or(Cow::Borrowed(b"true"), Cow::Borrowed))
     }
 
     /// All values of some variables that make one list together, in the order of the file.
-    #[cfg(feature = "bare-repository")]
     pub(crate) fn all<'a>(&'a self, keys: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
         let is_meant = |name: &[u8]| keys.iter().any(|key| key.as_bytes() == name);
         self.variables.iter().filter(move |(name, _)| is_meant(name)).filter_map(|(_, value)| value.as_deref())
     }
 
     /// A variable that is true or false: `Err` with the value if it is neither.
-    #[cfg(feature = "bare-repository")]
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Vec<u8>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.to_ascii_lowercase().as_slice() {
@@ -94,7 +112,6 @@ impl Config {
     }
 
     /// A variable that is a number: `Err` with the value if it is not.
-    #[cfg(feature = "bare-repository")]
     pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, Vec<u8>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let text = std::str::from_utf8(&value).unwrap_or_default().trim();
@@ -152,11 +169,11 @@ impl Parser<'_> {
     }
 
     /// The rest of `[section]`, `[section.sub]` or `[section "sub"]`.
-    fn section(&mut self) -> Result<Vec<u8>, BadLine> {
-        let mut name = Vec::new();
+    fn section(&mut self, name: &mut Vec<u8>) -> Result<(), BadLine> {
+        name.clear();
         loop {
             match self.next().ok_or_else(|| self.bad())? {
-                b']' => return Ok(name),
+                b']' => return Ok(()),
                 byte if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' => {
                     name.push(byte.to_ascii_lowercase());
                 }
@@ -185,59 +202,52 @@ impl Parser<'_> {
                 byte => name.push(byte),
             }
         }
-        if self.next() == Some(b']') { Ok(name) } else { Err(self.bad()) }
+        if self.next() == Some(b']') { Ok(()) } else { Err(self.bad()) }
     }
 
-    /// The rest of a variable's name and its value; `None` for a name alone.
-    fn variable(&mut self, key: &mut Vec<u8>) -> Result<Option<Vec<u8>>, BadLine> {
+    /// The rest of a variable's name, and its value; says whether it has one.
+    fn variable(&mut self, name: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<bool, BadLine> {
         while let Some(byte) = self.peek() {
             if !(byte.is_ascii_alphanumeric() || byte == b'-') {
                 break;
             }
-            key.push(byte.to_ascii_lowercase());
+            name.push(byte.to_ascii_lowercase());
             self.next();
         }
         loop {
             match self.next() {
                 Some(b' ' | b'\t') => {}
-                None | Some(b'\n') => return Ok(None),
-                Some(b'=') => return self.value().map(Some),
+                None | Some(b'\n') => return Ok(false),
+                Some(b'=') => return self.value(value).map(|()| true),
                 // git takes a comment here for an error, too.
                 Some(_) => return Err(self.bad()),
             }
         }
     }
 
-    fn value(&mut self) -> Result<Vec<u8>, BadLine> {
-        let mut value = Vec::new();
+    fn value(&mut self, value: &mut Vec<u8>) -> Result<(), BadLine> {
+        value.clear();
         let mut quoted = false;
-        // White space counts only between other bytes.
-        let mut spaces: Vec<u8> = Vec::new();
+        // White space counts only between other bytes: the last of it goes again.
+        let mut end = 0;
         loop {
             let byte = match self.next() {
                 None | Some(b'\n') if quoted => return Err(self.bad()),
-                None | Some(b'\n') => return Ok(value),
+                None | Some(b'\n') => break,
                 Some(byte) => byte,
             };
             match byte {
                 b' ' | b'\t' | b'\r' | 0x0b | 0x0c if !quoted => {
                     if !value.is_empty() {
-                        spaces.push(byte);
+                        value.push(byte);
                     }
                     continue;
                 }
                 b'#' | b';' if !quoted => {
                     self.skip_line();
-                    return Ok(value);
+                    break;
                 }
-                b'"' => {
-                    value.append(&mut spaces);
-                    quoted = !quoted;
-                    continue;
-                }
-                _ => value.append(&mut spaces),
-            }
-            match byte {
+                b'"' => quoted = !quoted,
                 b'\\' => match self.next() {
                     Some(b'\n') => {}
                     Some(b't') => value.push(b'\t'),
@@ -248,7 +258,10 @@ impl Parser<'_> {
                 },
                 byte => value.push(byte),
             }
+            end = value.len();
         }
+        value.truncate(end);
+        Ok(())
     }
 }
 
@@ -287,6 +300,22 @@ mod tests {
             }
             assert_eq!(ours, listed.as_bytes(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_before_a_bad_line_is_shown() {
+        let mut shown = Vec::new();
+        let read = read(b"x = 1\n[A \"B\"]\ny\nz = \"2 \" ;\n[A \"B\"] y = 3\n!\nz = 4\n", |variable| {
+            let Variable { section, is_first, name, value } = variable;
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            shown.push((section.map(text), is_first, text(name), value.map(text)));
+        });
+        assert_eq!(read, Err(BadLine(6)));
+        let a = |is_first, name: &str, value: Option<&str>| {
+            (Some("a.B".to_owned()), is_first, name.to_owned(), value.map(str::to_owned))
+        };
+        let first = (None, true, "x".to_owned(), Some("1".to_owned()));
+        assert_eq!(shown, [first, a(true, "y", None), a(false, "z", Some("2 ")), a(true, "y", Some("3"))]);
     }
 
     #[test]

@@ -19,9 +19,15 @@ use support::server::Daemon;
 const MIB: u64 = 1 << 20;
 const BOUND: u64 = 64 * MIB;
 
-/// Pushes to a daemon of its own; gives the answer, and the peak of the daemon's memory.
+/// Pushes to a daemon of its own; gives the answer, and the daemon, whose memory stayed below the bound.
 fn answer(what: &str, request: &[u8], bound: u64) -> (Reply, Daemon) {
     let daemon = Daemon::start();
+    let reply = answer_of(&daemon, what, request, bound);
+    (reply, daemon)
+}
+
+/// The answer of this daemon, whose memory stays below the bound.
+fn answer_of(daemon: &Daemon, what: &str, request: &[u8], bound: u64) -> Reply {
     let mut stream = TcpStream::connect(daemon.address()).expect("the daemon listens");
     stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a timeout");
     stream.write_all(&pkt(b"git-receive-pack /x.git\0host=localhost\0")).expect("a request line");
@@ -39,7 +45,7 @@ fn answer(what: &str, request: &[u8], bound: u64) -> (Reply, Daemon) {
     let peak = daemon.peak_memory();
     println!("{what}: {} KiB of request, peak {} KiB", request.len() / 1024, peak / 1024);
     assert!(peak < bound, "{what}: a peak of {peak} bytes");
-    (reply, daemon)
+    reply
 }
 
 /// Something that is taken: the objects of the pack, and a commit beside them for the ref.
@@ -204,6 +210,38 @@ fn bases_that_wait() {
     }
     // Both trees begin with the same blob: it is there twice, and refused when all the work is done.
     refused("bases that wait", builder.finish(), &["appears twice in the pack"]);
+}
+
+/// Where objects are checked a `.gitmodules` is read: it costs no more than its length, whatever it says and how often.
+#[test]
+fn a_gitmodules_of_many_variables() {
+    let many = format!("[submodule \"a\"]\n{}", "a\n".repeat(8_000_000));
+    let long = format!("[submodule \"{}\"]\n{}", "a".repeat(8 << 20), "a\n".repeat(100));
+    let bad = format!("[submodule \"..\"]\n{}", "a\n".repeat(2_000_000));
+    for (what, content) in [("8 million variables", many), ("a name of 8 MiB", long), ("a bad name", bad)] {
+        let mut builder = PackBuilder::default();
+        let blob = builder.blob(content.as_bytes());
+        let tree = pack::tree([(".gitmodules", &blob)]);
+        builder.object(ObjectKind::Tree, &tree);
+        let commit = pack::commit(&pack::object_id(format(), ObjectKind::Tree, &tree), &[]);
+        builder.object(ObjectKind::Commit, &commit);
+        let tip = pack::object_id(format(), ObjectKind::Commit, &commit);
+        let request = Request::new().create("refs/heads/main", tip).pack(builder.finish()).bytes();
+
+        let daemon = Daemon::start();
+        let target = daemon.repository("x.git");
+        std::fs::create_dir(target.path()).expect("a new directory");
+        target.git(["init", "-q", "--bare"]);
+        target.git(["config", "receive.fsckObjects", "true"]);
+        let reply = answer_of(&daemon, what, &request, BOUND);
+        if what == "a bad name" {
+            let text = format!("object {blob}: gitmodulesName: disallowed submodule name: ..");
+            assert!(reply.unpack.starts_with(&text), "{reply:?}");
+            assert_eq!(reply.progress.matches("error: ").count(), 1, "{reply:?}");
+        } else {
+            reply.assert_ok();
+        }
+    }
 }
 
 #[test]

@@ -54,7 +54,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// What was found, in the order in which it was; at most about twenty for each object.
+    /// What was found, in the order in which it was. An object that breaks a rule many times is told of once, at the
+    /// first of them; what it says itself is shown up to 4 KiB.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.list.iter()
     }
@@ -75,8 +76,12 @@ impl Findings {
     }
 }
 
+/// More of what a client wrote is not shown. git's line of an error ends there as well.
+const MAX_QUOTED: usize = 4 << 10;
+
 /// What a client wrote, as part of a text of one line.
 pub(super) fn quoted(text: &[u8]) -> String {
+    let text = text.get(..MAX_QUOTED).unwrap_or(text);
     let is_control = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
     String::from_utf8_lossy(text).chars().map(is_control).collect()
 }
@@ -92,7 +97,7 @@ pub(super) struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// Writes it down, unless it is to be ignored.
+    /// Writes it down, unless it is to be ignored or stands there already.
     pub(super) fn note(&mut self, message: Message, text: impl Into<Cow<'static, str>>) {
         let _ = self.report(message, text);
     }
@@ -103,7 +108,15 @@ impl Reporter<'_> {
         if severity == Severity::Ignore || self.checks.is_skipped(self.object) {
             return Ok(());
         }
-        self.list.push(Finding { object: *self.object, message, severity, text: text.into() });
+        if !self.has(message) {
+            self.list.push(Finding { object: *self.object, message, severity, text: text.into() });
+        }
         if severity == Severity::Error { Err(Stop) } else { Ok(()) }
+    }
+
+    /// Whether the object is known to break this rule. Looks at no more findings than there are rules.
+    fn has(&self, message: Message) -> bool {
+        let mut known = self.list.iter().rev().take_while(|finding| finding.object == *self.object);
+        known.any(|finding| finding.message == message)
     }
 }

@@ -27,6 +27,7 @@
 //! - A `.gitattributes` or `.gitmodules` that is larger than the caller is willing to read is too large; git reads the
 //!   one up to 100 MiB and the other up to `core.bigFileThreshold`.
 //! - A tag whose tagger is malformed and that has more headers is refused; git forgets the first error at the second.
+//! - Of an object that breaks a rule many times it is told once, at the first of them; git tells of many each time.
 //! - A `.gitmodules` may begin with a byte order mark, as for everybody who clones; git cannot read it here.
 //! - A pack that holds an object twice breaks no rule of these: they are about single objects. Git's index-pack refuses it
 //!   where objects are checked, its unpack-objects takes it. Here `BareRepository` refuses it in any case, and

@@ -140,6 +140,8 @@ pub(super) fn cases() -> Vec<(ObjectKind, Vec<u8>)> {
             cases.push(tree([(mode, *name)]));
         }
     }
+    // A rule that is broken twice.
+    cases.push(tree([("120000", ".gitmodules"), ("120000", ".gitmodules ")]));
     cases.push(tree([("100644", "n".repeat(4096))]));
     cases.push(tree([("100644", "n".repeat(4097))]));
 
@@ -370,6 +372,7 @@ pub(super) fn modules() -> Vec<Vec<u8>> {
         "[submodule.A]\nurl = -x\n",
         "[other \"a\"]\nurl = -x\n",
         "[submodule \"a\"]\nurl = -x\nurl = -y\npath = -z\n",
+        "[submodule \"..\"]\n[submodule \"../b\"]\na\nurl = -x\nb\n[submodule \"../c\"]\nupdate = !x\nurl = -y\n",
     ] {
         files.push(text.as_bytes().to_vec());
     }

@@ -36,10 +36,10 @@ fn look_at(checks: &Checks, kind: ObjectKind, id: &ObjectId, data: &[u8], found:
     }
 }
 
-/// What `git fsck` says of each object of a repository.
+/// What `git fsck` says of each object of a repository: of each rule that an object breaks, the first line.
 fn theirs(repo: &Repo, args: &[&str]) -> BTreeMap<String, Vec<(Severity, String)>> {
     let output = repo.try_git(["fsck", "--full", "--no-dangling", "--no-progress", "--no-reflogs"].iter().chain(args));
-    let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut said: BTreeMap<_, Vec<(_, String)>> = BTreeMap::new();
     for line in output.stderr.lines() {
         let (severity, rest) = match line.split_once(" in ") {
             Some(("error", rest)) => (Severity::Error, rest),
@@ -52,7 +52,12 @@ fn theirs(repo: &Repo, args: &[&str]) -> BTreeMap<String, Vec<(Severity, String)
         if text == "broken links" {
             continue;
         }
-        said.entry(id.to_owned()).or_default().push((severity, text.to_owned()));
+        // We say of each rule once that an object breaks it.
+        let (rule, _) = text.split_once(": ").expect("a rule");
+        let said = said.entry(id.to_owned()).or_default();
+        if said.iter().all(|(_, before)| !before.starts_with(&format!("{rule}: "))) {
+            said.push((severity, text.to_owned()));
+        }
     }
     said
 }
