@@ -9,12 +9,22 @@ use crate::proto::{Command, ObjectId, ReportVersion};
 /// The answer to a push (gitprotocol-pack, "Report Status"): whether the pack was unpacked, and what became of each
 /// ref.
 ///
-/// Refusals are values in here, as a status of 4xx is a value in an HTTP response.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Refusals are values in here, as a status of 4xx is a value in an HTTP response. Reports that tell the client the same
+/// are equal.
+#[derive(Clone, Debug)]
 pub struct Report {
     unpack: Option<Cow<'static, str>>,
     refs: Vec<RefReport>,
+    error: Option<Error>,
 }
+
+impl PartialEq for Report {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.unpack, &self.refs) == (&other.unpack, &other.refs)
+    }
+}
+
+impl Eq for Report {}
 
 /// What became of one ref.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,14 +76,28 @@ impl Rewritten {
 }
 
 impl Report {
+    /// The server's own trouble behind a refusal, for its log: the disk was full when a ref should have moved, and others
+    /// have moved. The client is not told.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    /// The report with the server's own trouble.
+    #[must_use]
+    pub fn with_error(mut self, error: impl Into<Option<Error>>) -> Self {
+        self.error = error.into();
+        self
+    }
+
     /// The pack was unpacked; the refs follow.
     pub fn unpacked() -> Self {
-        Self { unpack: None, refs: Vec::new() }
+        Self { unpack: None, refs: Vec::new(), error: None }
     }
 
     /// The pack could not be taken, for this reason; so every command is refused with `unpacker error`, as git has it.
     pub fn unpack_failed(reason: impl Into<Cow<'static, str>>, commands: &[Command]) -> Self {
-        let mut report = Self { unpack: Some(reason.into()), refs: Vec::with_capacity(commands.len()) };
+        let refs = Vec::with_capacity(commands.len());
+        let mut report = Self { unpack: Some(reason.into()), refs, error: None };
         for command in commands {
             report.refuse(command, "unpacker error");
         }

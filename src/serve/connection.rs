@@ -97,10 +97,12 @@ impl Served {
         self.report.as_ref()
     }
 
-    /// The service's error, if it gave one instead of a report: the client was told `internal error`, unless it was a
-    /// [remote](Error::is_remote) one, a refusal for example.
-    pub fn error(&self) -> Option<&BoxError> {
-        self.error.as_ref()
+    /// What the server's log should have. The service's error, if it gave one instead of a report: the client was told
+    /// `internal error`, unless it was a [remote](Error::is_remote) one, a refusal for example. Or that
+    /// [of the report](Report::error).
+    pub fn error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        let of_report = || self.report.as_ref().and_then(Report::error);
+        self.error.as_deref().or_else(|| of_report().map(|error| error as _))
     }
 
     /// Bytes that the client sent and nobody wanted.

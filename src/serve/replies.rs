@@ -14,6 +14,9 @@ use crate::proto::{Command, Reply, Report};
 use crate::push::{Pack, Progress, ProgressText, Push};
 use crate::{BoxError, Error};
 
+/// The service's future.
+type Outcome = dyn Future<Output = Result<Report, BoxError>> + Send;
+
 /// What the server says from the head of a push to its end: text and keep-alives while the service works, then the
 /// report, then the flush-pkt.
 ///
@@ -21,7 +24,7 @@ use crate::{BoxError, Error};
 /// body. Dropped before, it drops the service's future, and so rolls the push back.
 pub struct Replies {
     /// Until it is done: it may hold what is left of the body.
-    future: Option<Pin<Box<dyn Future<Output = Result<Report, BoxError>> + Send>>>,
+    future: Option<Pin<Box<Outcome>>>,
     stage: Stage,
     text: ProgressText,
     commands: Vec<Command>,

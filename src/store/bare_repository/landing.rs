@@ -67,10 +67,10 @@ impl Landing {
         let migrated = sealed.map(|sealed| sealed.migrate(&self.store.repository)).transpose();
         let migrated =
             migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
-        self.move_refs(&mut request, &targets);
+        let trouble = self.move_refs(&mut request, &targets);
         // From here on the refs keep the pack.
         drop(migrated);
-        Ok(request.report())
+        Ok(request.report().with_error(trouble))
     }
 
     fn go_on(&self) -> Result<(), Error> {
@@ -117,7 +117,7 @@ impl Landing {
         // A store that is open for long does not know the packs that came since.
         odb.renew(Duration::from_secs(1));
         let budget = Budget::for_reading(index.pack_len());
-        let sealed = Sealed { index, links, stored, budget: budget, directory };
+        let sealed = Sealed { index, links, stored, budget, directory };
         let brought = sealed.brought();
         known::compare(&brought, odb, || self.go_on())?;
         let mut reader = brought.reader(MAX_SPECIAL_FILE);
@@ -172,7 +172,8 @@ impl Landing {
         complete::refuse(request, places, found, &targets, &self.progress)
     }
 
-    fn move_refs(&self, request: &mut UpdateRequest, targets: &Targets<'_>) {
+    /// Moves the refs; gives the first trouble that was not the push's.
+    fn move_refs(&self, request: &mut UpdateRequest, targets: &Targets<'_>) -> Option<Error> {
         let (places, updates): (Vec<usize>, Vec<Update>) = request
             .open()
             .map(|(place, command)| (place, Update { name: command.name.to_vec(), old: command.old, new: command.new }))
@@ -180,14 +181,17 @@ impl Landing {
         let mode = if request.negotiated().atomic { Mode::Atomic } else { Mode::Each };
         let reflog = Reflog { committer: committer(), message: "push".to_owned() };
         let outcomes = self.store.repository.refs().transaction(&updates, mode, targets, &reflog);
+        let mut trouble = None;
         for (place, outcome) in places.into_iter().zip(outcomes) {
             if let Err(refusal) = outcome {
                 if let Some(text) = &refusal.text {
                     self.progress.note(format_args!("error: {text}"));
                 }
                 request.refuse(place, refusal.reason.as_str());
+                trouble = trouble.or(refusal.source);
             }
         }
+        trouble
     }
 }
 
