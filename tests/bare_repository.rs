@@ -126,6 +126,18 @@ async fn a_delta_without_a_base_refuses_the_push() {
 }
 
 /// Waits for what is to happen soon; a minute is a hang.
+#[tokio::test]
+async fn what_kept_a_ref_from_moving_is_for_the_log() {
+    let repo = Repo::bare();
+    std::fs::write(repo.path().join("refs/heads/main.lock"), b"").expect("somebody else's lock");
+    let (served, said) = serve(BareRepository::open(repo.path()).expect("it opens"), client(&small())).await;
+    let served = served.expect("the push is served");
+    assert!(served.report().is_some_and(|report| !report.is_ok()), "{served:?}");
+    let error = served.error().expect("the log has it").to_string();
+    assert!(error.contains("'refs/heads/main.lock' is held by another"), "{error}");
+    assert_eq!(heard(&said).1.unpack, "ok");
+}
+
 async fn wait_until(happened: impl Fn() -> bool) {
     for _ in 0..1200 {
         if happened() {

@@ -21,6 +21,10 @@ use crate::store::{Scan, Store};
 /// atomic, and a ref moves only if all that it needs is there: as with git, the others of the same push move all the
 /// same, and what no ref needs may be missing.
 ///
+/// All work is done on the task that polls: when the pack is in, its deltas are resolved in one go. A gateway that takes
+/// large packs from strangers spawns each push on a thread that may block, or bounds it with
+/// [`LimitLayer`](crate::limit::LimitLayer).
+///
 /// ```
 /// use receive_pack::proto::ObjectFormat;
 /// use receive_pack::store::MemoryStore;
