@@ -8,12 +8,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use super::format::format;
 use super::git::Repo;
 use super::memory;
-use super::server::example;
+use super::server::{Log, example, limit_files};
 
 /// A forge on free ports that makes repositories as they are pushed to, running until it is dropped.
 #[derive(Debug)]
 pub struct Forge {
     child: Child,
+    log: Log,
     http: String,
     git: String,
     ssh: String,
@@ -35,12 +36,9 @@ impl Forge {
         command.args(["--object-format", format().name()]);
         command.args(["--http", "127.0.0.1:0", "--git", "127.0.0.1:0", "--ssh", "127.0.0.1:0"]);
         command.arg("--authorized-keys").arg(key.with_extension("pub")).args(options);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the forge starts");
+        let log = Log::new();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.writer()).spawn().expect("the forge starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut address = |scheme: &str| {
             let line = lines.next().expect("a line for each address").expect("a line of text");
@@ -50,7 +48,7 @@ impl Forge {
         let (http, git, ssh) = (address("http://"), address("git://"), address("ssh://git@"));
         // Nobody may leave its log unread, or it stops at a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, http, git, ssh, root }
+        Self { child, log, http, git, ssh, root }
     }
 
     /// Where it listens for HTTP, as `host:port`.
@@ -77,6 +75,11 @@ impl Forge {
             "ssh" => format!("ssh://git@{}/{name}", self.ssh),
             other => panic!("no transport {other}"),
         }
+    }
+
+    /// What it says on standard error.
+    pub fn log(&self) -> String {
+        self.log.text()
     }
 
     /// The private key of somebody who may come in over SSH.
@@ -117,19 +120,13 @@ impl Forge {
     pub fn leave_files(&self, free: usize) {
         let used = self.descriptors();
         let most = (0..).filter(|number| !used.contains(number)).nth(free).expect("numbers have no end");
-        self.limit_files(most);
+        limit_files(self.child.id(), most);
     }
 
     /// Lets it have as many as it is likely to need, from now on.
     #[track_caller]
     pub fn free_files(&self) {
-        self.limit_files(1024);
-    }
-
-    fn limit_files(&self, most: usize) {
-        let mut prlimit = Command::new("prlimit");
-        prlimit.args([format!("--pid={}", self.child.id()), format!("--nofile={most}:")]);
-        super::git::run(prlimit, b"").expect_success("prlimit");
+        limit_files(self.child.id(), 1024);
     }
 
     fn descriptors(&self) -> HashSet<usize> {

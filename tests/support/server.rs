@@ -68,10 +68,50 @@ pub fn example(name: &str) -> PathBuf {
     profile_dir.join("examples").join(name)
 }
 
+/// What a server says on standard error; shown if the test fails.
+#[derive(Debug)]
+pub struct Log(tempfile::NamedTempFile);
+
+impl Log {
+    #[track_caller]
+    pub fn new() -> Self {
+        Self(tempfile::NamedTempFile::new().expect("a temporary file"))
+    }
+
+    /// Where the server writes it.
+    #[track_caller]
+    pub fn writer(&self) -> Stdio {
+        self.0.reopen().expect("the file is there").into()
+    }
+
+    /// All that it has said so far.
+    #[track_caller]
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(self.0.path()).expect("a log of text")
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the server\n{}", std::fs::read_to_string(self.0.path()).unwrap_or_default());
+        }
+    }
+}
+
+/// Lets a process have so many file descriptors, from now on.
+#[track_caller]
+pub fn limit_files(process: u32, most: usize) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args([format!("--pid={process}"), format!("--nofile={most}:")]);
+    super::git::run(prlimit, b"").expect_success("prlimit");
+}
+
 /// The example `git_daemon`, running until it is dropped.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
+    log: Log,
     address: String,
     root: tempfile::TempDir,
 }
@@ -90,14 +130,16 @@ impl Daemon {
         let mut command = Command::new(example("git_daemon"));
         command.arg("--root").arg(root.path()).args(["--auto-init", "--listen", "127.0.0.1:0"]);
         command.args(["--object-format", object_format]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the daemon starts");
+        let log = Log::new();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.writer());
+        let mut child = command.spawn().expect("the daemon starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let ready = lines.next().expect("a line that says where it listens").expect("a line of text");
         // Nobody may leave its log unread, or it stops at a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let address = ready.split_once("git://").and_then(|(_, url)| url.split_once('/')).map(|(address, _)| address);
         let address = address.unwrap_or_else(|| panic!("no URL in: {ready}")).to_owned();
-        Self { child, address, root }
+        Self { child, log, address, root }
     }
 
     /// Where it listens, as `host:port`.
@@ -108,6 +150,11 @@ impl Daemon {
     /// The URL of a repository.
     pub fn url(&self, name: &str) -> String {
         format!("git://{}/{name}", self.address)
+    }
+
+    /// What it says on standard error.
+    pub fn log(&self) -> String {
+        self.log.text()
     }
 
     /// The repository itself, on disk.
@@ -133,6 +180,7 @@ impl Drop for Daemon {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    log: Log,
     url: String,
 }
 
@@ -146,17 +194,30 @@ impl Server {
             command.args(["--object-format", format().name()]);
         }
         command.args(["--listen", "127.0.0.1:0"]).args(args);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the example starts");
+        let log = Log::new();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.writer());
+        let mut child = command.spawn().expect("the example starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let ready = lines.next().expect("a line that says where it listens").expect("a line of text");
         std::thread::spawn(move || lines.for_each(drop));
         let url = ready.split(' ').find(|word| word.starts_with("git://"));
-        Self { child, url: url.unwrap_or_else(|| panic!("no URL in: {ready}")).to_owned() }
+        Self { child, log, url: url.unwrap_or_else(|| panic!("no URL in: {ready}")).to_owned() }
     }
 
     /// The URL that it names.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What it says on standard error.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Lets it have so many file descriptors, from now on.
+    #[track_caller]
+    pub fn limit_files(&self, most: usize) {
+        limit_files(self.child.id(), most);
     }
 
     /// Where it listens, as `host:port`.
