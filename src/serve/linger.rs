@@ -44,7 +44,8 @@ impl Default for Linger {
 }
 
 impl Linger {
-    /// Not at all: for transports that end by themselves, as an HTTP body does.
+    /// Not at all: only where somebody else reads the rest, as under `--stateless-rpc`, or where nothing is lost if
+    /// nobody does. Never for `HttpReceivePack`, whose refusals would be lost.
     pub const fn none() -> Self {
         Self { bytes: 0, idle: Duration::ZERO, total: Duration::ZERO, after_complete: false }
     }

@@ -30,7 +30,8 @@ pub struct DaemonRequest {
 }
 
 impl DaemonRequest {
-    /// Reads it, and not a byte more, from the beginning of a connection.
+    /// Reads it, and not a byte more, from the beginning of a connection. For a client that says nothing it waits
+    /// without end: put a time-out around it, such as `tokio::time::timeout`.
     ///
     /// # Errors
     ///

@@ -96,7 +96,7 @@
 //!     if error.is::<Elapsed>() {
 //!         return Error::refused("the push took too long");
 //!     }
-//!     eprintln!("a push failed: {error}");
+//!     eprintln!("a push failed: {error:?}");
 //!     Error::from(error)
 //! }
 //!
@@ -127,14 +127,63 @@
 //! # Compressed requests
 //!
 //! JGit sends its pushes with `Content-Encoding: gzip`. `RequestDecompressionLayer` of tower-http in front of this
-//! service undoes that; without it such requests are answered with status 415. All limits here count what came out of
-//! the decompression: [`proto::Limits`](crate::proto::Limits), those of a `LimitLayer`, and those of
-//! [`Linger`](crate::serve::Linger) on what is read of a refused push.
+//! service undoes that; without it such requests are answered with status 415. So are, with it, those that say `GZIP`
+//! or `x-gzip`, which mean the same: it knows `gzip` alone, so they are given that name before.
+//!
+#![cfg_attr(feature = "memory", doc = "```")]
+#![cfg_attr(not(feature = "memory"), doc = "```ignore")]
+//! # use std::io::Write;
+//! # use receive_pack::checksum::ChecksumLayer;
+//! # use receive_pack::receive::ReceivePack;
+//! # use receive_pack::store::{MemoryStore, Store};
+//! # use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, Target};
+//! # use tower::ServiceExt;
+//! use http::Request;
+//! use http::header::{CONTENT_ENCODING, HeaderValue};
+//! use tower::ServiceBuilder;
+//! use tower_http::decompression::RequestDecompressionLayer;
+//!
+//! fn name_gzip<B>(mut request: Request<B>) -> Request<B> {
+//!     if let Some(coding) = request.headers_mut().get_mut(CONTENT_ENCODING)
+//!         && ["gzip", "x-gzip"].iter().any(|name| coding.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
+//!     {
+//!         *coding = HeaderValue::from_static("gzip");
+//!     }
+//!     request
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! # let store = MemoryStore::default();
+//! # let service = HttpReceivePack::new(move |_: HttpRequest| {
+//! #     let store = store.clone();
+//! #     async move {
+//! #         let advertisement = store.advertise().await?;
+//! #         let stack = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+//! #         Ok::<_, Refusal>(Target::new(advertisement, stack))
+//! #     }
+//! # });
+//! let service = ServiceBuilder::new()
+//!     .map_request(name_gzip)
+//!     .layer(RequestDecompressionLayer::new().gzip(true))
+//!     .service(service);
+//! # let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+//! # body.write_all(b"0000").unwrap();
+//! # let request = Request::post("/demo.git/git-receive-pack")
+//! #     .header("content-type", "application/x-git-receive-pack-request")
+//! #     .header("content-encoding", "X-Gzip")
+//! #     .body(http_body_util::Full::new(bytes::Bytes::from(body.finish().unwrap())))
+//! #     .unwrap();
+//! # assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+//! # });
+//! ```
+//!
+//! All limits here count what came out of the decompression: [`proto::Limits`](crate::proto::Limits), those of a
+//! `LimitLayer`, and those of [`Linger`](crate::serve::Linger) on what is read of a refused push.
 //!
 //! # Errors
 //!
 //! None: what goes wrong is a response. The error of a resolver is in its extensions; that of the service that takes the
-//! push goes no further than to the report, so log it in the stack.
+//! push, and that [of its report](crate::proto::Report::error), go no further, so log them in the stack.
 //!
 //! # Cancel safety
 //!
