@@ -65,7 +65,7 @@ async fn main() -> Result<(), BoxError> {
         tokio::spawn(async move {
             match connection(stream, &args, limit).await {
                 Ok(said) => println!("{peer}: {said}"),
-                Err(error) => eprintln!("{peer}: {error}"),
+                Err(error) => eprintln!("{peer}: {error:?}"),
             }
         });
     }
@@ -87,20 +87,25 @@ async fn connection(stream: TcpStream, args: &Args, limit: GlobalConcurrencyLimi
     let (store, advertisement) = match advertised(store).await {
         Ok(advertised) => advertised,
         Err(error) => {
+            eprintln!("{path}: {error:?}");
             // Without a word, the pusher would be told to look at his access rights.
             serve::refuse(write, error.reason().into_owned()).await?;
-            return Err(error.into());
+            return Ok(format!("failed for {path}"));
         }
     };
     let advertisement = advertisement.with_version_1(request.wants_version_1());
     let service = ServiceBuilder::new().layer(limit).layer(ChecksumLayer::new()).service(ReceivePack::new(store));
     let served = Serve::new().serve(read, write, advertisement, service).await?;
 
-    Ok(match (served.report(), served.error()) {
-        (Some(report), _) if report.is_ok() => format!("pushed to {path}"),
-        (Some(report), _) => format!("refused, wholly or in part, for {path}: {report:?}"),
-        (None, Some(error)) => format!("failed for {path}: {error}"),
-        (None, None) => format!("nothing to push to {path}"),
+    if let Some(error) = served.error() {
+        // The pusher was told no more than that it was our fault.
+        eprintln!("{path}: {error:?}");
+    }
+    Ok(match served.report() {
+        Some(report) if report.is_ok() => format!("pushed to {path}"),
+        Some(report) => format!("refused, wholly or in part, for {path}: {report:?}"),
+        None if served.error().is_some() => format!("failed for {path}"),
+        None => format!("nothing to push to {path}"),
     })
 }
 
@@ -110,7 +115,8 @@ async fn advertised(store: Result<BareRepository, Error>) -> Result<(BareReposit
     Ok((store, advertisement))
 }
 
-/// The repository that the client names: below the root, and made now if it may be. `None` if there is none.
+/// The repository that the client names: below the root, in no other repository, and made now if it may be. `None` if
+/// there is none.
 fn repository(request: &DaemonRequest, args: &Args) -> Option<Result<BareRepository, Error>> {
     let path = std::str::from_utf8(request.path()).ok()?;
     let path = Path::new(path.trim_start_matches('/'));
@@ -119,6 +125,11 @@ fn repository(request: &DaemonRequest, args: &Args) -> Option<Result<BareReposit
         return None;
     }
     let path = args.root.join(path);
+    // Among the refs or objects of another it would be taken for some of them.
+    let mut above = path.ancestors().skip(1).take_while(|dir| *dir != args.root);
+    if above.any(|dir| dir.join("HEAD").symlink_metadata().is_ok()) {
+        return None;
+    }
     if path.exists() {
         return Some(BareRepository::open(&path));
     }

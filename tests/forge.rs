@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::time::Duration;
 
 use support::fast_import::Shape;
@@ -70,6 +71,76 @@ fn what_was_pushed_is_cloned_and_fetched_back() {
     for (transport, text) in [("http", "not found"), ("git", "not exported"), ("ssh", "not appear to be")] {
         let said = try_git(&forge, &Repo::bare(), &["ls-remote", &forge.url(transport, "none.git")]);
         assert!(!said.status.success() && said.stderr.contains(text), "{transport}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn no_repository_is_made_within_another() {
+    let (forge, source) = (Forge::start(&[]), Repo::bare());
+    source.commit("main", &[("a", b"a\n")]);
+    for transport in TRANSPORTS {
+        let name = format!("group/{transport}.git");
+        git(&forge, &source, &["push", "-q", &forge.url(transport, &name), "main"]);
+        for place in ["refs/heads/locked/x", "objects/x", "x/y.git", "objects"] {
+            let url = forge.url(transport, &format!("{name}/{place}"));
+            for args in [&["push", &url, "main"][..], &["ls-remote", &url]] {
+                let said = try_git(&forge, &source, args);
+                let refused = ["not found", "not exported", "not appear to be"];
+                let is_refused = refused.iter().any(|text| said.stderr.contains(text));
+                assert!(!said.status.success() && is_refused, "{args:?}: {}", said.stderr);
+            }
+        }
+        assert_same_repository(&source, &forge.repository(&name));
+    }
+}
+
+#[test]
+fn what_the_pusher_is_not_told_stands_in_the_log() {
+    let (forge, source) = (Forge::start(&[]), Repo::bare());
+    let id = source.commit("main", &[("a", b"a\n")]);
+    // The refs cannot be read, an object cannot be stored, a ref cannot be moved.
+    let obstacles = ["packed-refs/x".to_owned(), format!("objects/{}", &id[..2]), "refs/heads/main.lock".to_owned()];
+    for (number, obstacle) in obstacles.iter().enumerate() {
+        for transport in TRANSPORTS {
+            let name = format!("{transport}-{number}.git");
+            git::run(git::command(&forge.path(""), ["init", "-q", "--bare", &name]), b"").expect_success("git init");
+            let place = forge.path(&name).join(obstacle);
+            std::fs::create_dir_all(place.parent().expect("a directory")).expect("a directory");
+            std::fs::write(place, b"").expect("a file");
+            let said = try_git(&forge, &source, &["push", &forge.url(transport, &name), "main"]);
+            let told = ["internal error", "The requested URL returned error: 500", "failed to update ref"];
+            let is_told = told.iter().any(|text| said.stderr.contains(text));
+            assert!(is_told && !said.stderr.contains("os error"), "{name}: {}", said.stderr);
+            let log = forge.log();
+            let lines: Vec<_> = log.lines().filter(|line| line.contains(&name)).collect();
+            assert!(lines.len() == 1 && lines[0].contains("Os {"), "{name}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn gzip_is_known_by_all_its_names() {
+    let (forge, source) = (Forge::start(&[]), Repo::bare());
+    let tip = source.commit("main", &[("a", b"a\n")]);
+    git(&forge, &source, &["push", "-q", &forge.url("http", "demo.git"), "main"]);
+    for (number, coding) in ["gzip", "x-gzip", "GZIP", "X-Gzip"].into_iter().enumerate() {
+        let name = format!("refs/heads/{number}");
+        let request = Request::new().create(&name, &tip).pack(PackBuilder::default().finish()).bytes();
+        let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let body = body.write_all(&request).and_then(|()| body.finish()).expect("memory takes it");
+        let mut line = Line::connect(forge.http());
+        line.send(
+            format!(
+                "POST /demo.git/git-receive-pack HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                 content-type: application/x-git-receive-pack-request\r\n\
+                 content-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            )
+            .as_bytes(),
+        );
+        line.send(&body);
+        let said = line.read_to_end();
+        assert!(said.starts_with("HTTP/1.1 200 ") && said.contains(&format!("ok {name}")), "{coding}: {said}");
     }
 }
 

@@ -15,7 +15,7 @@ use support::line::{Line, eventually};
 use support::pack::{self, PackBuilder};
 use support::request::{Advertised, FLUSH, Request};
 use support::rng::Rng;
-use support::server::{example, heard};
+use support::server::{Log, example, heard};
 use support::ssh;
 
 /// A forge, a commit in its repository `demo.git`, and a push that makes a branch of it.
@@ -159,6 +159,7 @@ async fn a_command_may_take_longer_than_the_login() {
 /// The example `ssh_server`, running until it is dropped.
 struct SshServer {
     child: Child,
+    log: Log,
     url: String,
 }
 
@@ -167,12 +168,14 @@ impl SshServer {
         let mut command = Command::new(example("ssh_server"));
         command.args(["--ssh", "127.0.0.1:0", "--auto-init", "--root"]).arg(root);
         command.args(["--object-format", format().name()]);
-        command.arg("--authorized-keys").arg(authorized_keys).stdin(Stdio::null()).stdout(Stdio::piped());
+        let log = Log::new();
+        command.arg("--authorized-keys").arg(authorized_keys);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.writer());
         let mut child = command.spawn().expect("the example starts");
         let mut ready = String::new();
         BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut ready).expect("a line of text");
         let url = ready.split(' ').find(|word| word.starts_with("ssh://"));
-        Self { child, url: url.unwrap_or_else(|| panic!("no URL in: {ready}")).to_owned() }
+        Self { child, log, url: url.unwrap_or_else(|| panic!("no URL in: {ready}")).to_owned() }
     }
 }
 
@@ -202,4 +205,37 @@ fn git_pushes_to_the_example_that_serves_ssh_alone() {
     assert_eq!(git(&["ls-remote", &server.url, "main"]).text(), format!("{}\trefs/heads/main", source.rev("main")));
     let said = git(&["push", &server.url, "main:refs/heads/locked/x"]);
     assert!(said.stderr.contains("(this branch is locked)"), "{}", said.stderr);
+}
+
+#[test]
+fn a_key_with_options_lets_nobody_in() {
+    // For its keys.
+    let forge = Forge::start(&[]);
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let key = std::fs::read_to_string(forge.key().with_extension("pub")).expect("a key");
+    let [kind, data, ..] = key.split_whitespace().collect::<Vec<_>>()[..] else { panic!("no key: {key}") };
+    let options =
+        ["restrict", "command=\"git shell #\"", "from=\"10.0.0.1\"", "expiry-time=\"20200101\"", "cert-authority"];
+    // With and without a comment.
+    let restricted: String = options.iter().map(|option| format!("{option} {key}{option} {kind} {data}\n")).collect();
+    let source = Repo::bare();
+    source.commit("main", &[("a", b"a\n")]);
+    let push = |authorized: &str| {
+        let file = root.path().join("authorized_keys");
+        std::fs::write(&file, authorized).expect("a file");
+        let server = SshServer::start(root.path(), &file);
+        let mut push = git::command(source.path(), ["push", "-q", &server.url, "main"]);
+        push.env("GIT_SSH_COMMAND", forge.ssh_command());
+        (git::run(push, b""), server.log.text())
+    };
+    let (said, log) = push(&restricted);
+    assert!(!said.status.success() && said.stderr.contains("Permission denied ("), "{}", said.stderr);
+    assert!(!root.path().join("demo.git").exists());
+    for line in 1..=10 {
+        assert!(log.contains(&format!("authorized_keys, line {line}: skipped")), "{log}");
+    }
+    let (said, log) = push(&format!("# {key}\n{restricted}{key}"));
+    said.expect_success("git push");
+    assert_eq!(log.lines().count(), 10, "{log}");
+    assert_same_repository(&source, &Repo::at(root.path().join("demo.git")));
 }

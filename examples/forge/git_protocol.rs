@@ -36,14 +36,11 @@ async fn connection(stream: TcpStream, repositories: Repositories) -> Result<(),
             if let Some(opened) = repositories.open(&path).await {
                 let (repository, advertisement) = match opened {
                     Ok(opened) => opened,
-                    Err(error) => {
-                        // Without a word, the pusher would be told to look at his access rights.
-                        serve::refuse(write, error.reason().into_owned()).await?;
-                        return Err(error.into());
-                    }
+                    // Without a word, the pusher would be told to look at his access rights.
+                    Err(error) => return Ok(serve::refuse(write, error.reason().into_owned()).await?),
                 };
                 let advertisement = advertisement.with_version_1(request.wants_version_1());
-                let service = repositories.stack(repository);
+                let service = repositories.stack(repository, path);
                 repositories.serve(true).serve(read, write, advertisement, service).await?;
                 return Ok(());
             }

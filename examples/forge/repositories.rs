@@ -100,7 +100,7 @@ impl Repositories {
     /// The repository to push to, made now if it may be, and what to tell a client of it. `None` if there is none.
     pub(crate) async fn open(&self, name: &str) -> Option<Result<(BareRepository, Advertisement), Error>> {
         let path = self.path(name).filter(|path| self.args.auto_init || path.is_dir())?;
-        Some(self.opened(path).await)
+        Some(self.opened(path).await.inspect_err(|error| log(name, error)))
     }
 
     async fn opened(&self, path: PathBuf) -> Result<(BareRepository, Advertisement), Error> {
@@ -113,17 +113,34 @@ impl Repositories {
         Ok((repository, advertisement))
     }
 
-    /// Where a repository by this name would be: below the root, wherever the name seems to lead.
+    /// Where a repository by this name would be: below the root, wherever the name seems to lead, and in no other
+    /// repository, among whose refs or objects it would be taken for some of them.
     fn path(&self, name: &str) -> Option<PathBuf> {
         let name = Path::new(name.trim_start_matches('/'));
         let is_below = name.components().all(|part| matches!(part, Component::Normal(_)));
-        (is_below && !name.as_os_str().is_empty()).then(|| self.args.root.join(name))
+        if !is_below || name.as_os_str().is_empty() {
+            return None;
+        }
+        let path = self.args.root.join(name);
+        let mut above = path.ancestors().skip(1).take_while(|dir| *dir != self.args.root);
+        let is_inside = above.any(|dir| dir.join("HEAD").symlink_metadata().is_ok());
+        (!is_inside).then_some(path)
     }
 
-    /// What a push passes on its way into the repository.
-    pub(crate) fn stack<R: AsyncRead + Unpin + Send + 'static>(&self, repository: BareRepository) -> PushService<R> {
+    /// What a push passes on its way into the repository, which goes by `name` in the log.
+    pub(crate) fn stack<R>(&self, repository: BareRepository, name: String) -> PushService<R>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+    {
         let locked = RefRules::new().deny([self.args.locked.as_str()], "this branch is locked");
         let stack = ServiceBuilder::new()
+            .map_result(move |result: Result<Report, Error>| {
+                match &result {
+                    Ok(report) => report.error().iter().for_each(|error| log(&name, error)),
+                    Err(error) => log(&name, error),
+                }
+                result
+            })
             .layer(self.limit.clone())
             .layer(RulesLayer::new(locked))
             .layer(LimitLayer::new().pack_bytes(self.args.pack_bytes))
@@ -135,6 +152,13 @@ impl Repositories {
 
 /// The stack, its layers' names forgotten.
 pub(crate) type PushService<R> = BoxService<Push<Pack<R>>, Report, Error>;
+
+/// Of the server's own trouble the client is told no more than that there was some.
+fn log(name: &str, error: &Error) {
+    if error.is_local() {
+        eprintln!("{name:?}: {error:?}");
+    }
+}
 
 fn object_format(name: &str) -> Result<ObjectFormat, String> {
     ObjectFormat::from_name(name.as_bytes()).ok_or_else(|| format!("this build does not know the object format {name}"))

@@ -29,7 +29,7 @@ impl Tasks {
         let alive = self.alive.clone();
         tokio::spawn(async move {
             if let Err(error) = task.await {
-                eprintln!("error: {error}");
+                eprintln!("error: {error:?}");
             }
             drop(alive);
         });

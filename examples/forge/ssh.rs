@@ -1,9 +1,10 @@
-//! SSH, with russh: users are who has a key in the file of authorized keys.
+//! SSH, with russh: users are who has a key in the file of authorized keys. The options that sshd knows, such as
+//! `from=` or `cert-authority`, are not known here, and a key that has any lets nobody in.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use receive_pack::BoxError;
 use receive_pack::transport::SshCommand;
-use russh::keys::ssh_key::AuthorizedKeys;
 use russh::keys::{Algorithm, PrivateKey, PublicKey, load_secret_key};
 use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, VerifiedPublicKey, run_stream};
 use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelStream};
@@ -29,7 +29,7 @@ pub(crate) struct SshArgs {
     /// Where to listen for SSH.
     #[arg(long, default_value = "127.0.0.1:2222")]
     pub(crate) ssh: SocketAddr,
-    /// A file of public keys, as sshd reads them: who may come in over SSH.
+    /// A file of public keys, one a line as sshd reads them: who may come in over SSH. Keys with options are skipped.
     #[arg(long)]
     authorized_keys: Option<PathBuf>,
     /// The private key of the server; made anew at each start if none is given.
@@ -49,7 +49,7 @@ impl Server {
     /// A server for the holders of the authorized keys; `None` if there is no file of them.
     pub(crate) fn new(args: &SshArgs, repositories: Repositories) -> Result<Option<Self>, BoxError> {
         let Some(path) = &args.authorized_keys else { return Ok(None) };
-        let keys = AuthorizedKeys::read_file(path)?.into_iter().map(|entry| entry.public_key().clone()).collect();
+        let keys = authorized_keys(path)?;
         let host_key = match &args.host_key {
             Some(path) => load_secret_key(path, None)?,
             None => PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)?,
@@ -90,6 +90,22 @@ impl Server {
         };
         tasks.accept(listener, handle).await
     }
+}
+
+/// The keys of a file that stand there without options: the others mean less than that somebody may push.
+fn authorized_keys(path: &Path) -> Result<Vec<PublicKey>, BoxError> {
+    let mut keys = Vec::new();
+    for (index, line) in std::fs::read_to_string(path)?.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.parse() {
+            Ok(key) => keys.push(key),
+            Err(_) => eprintln!("{}, line {}: skipped, for it is no key without options", path.display(), index + 1),
+        }
+    }
+    Ok(keys)
 }
 
 /// What is known of one connection.
@@ -188,18 +204,15 @@ impl Command {
             }
             "git-receive-pack" => {
                 if let Some(opened) = self.repositories.open(&path).await {
-                    let (repository, advertisement) = opened.map_err(|error| {
-                        eprintln!("{path}: {error}");
-                        error.reason()
-                    })?;
+                    let (repository, advertisement) = opened.map_err(|error| error.reason())?;
                     let version_1 = self.protocol.is_some_and(|list| list.split(':').any(|word| word == "version=1"));
                     let advertisement = advertisement.with_version_1(version_1);
-                    let service = self.repositories.stack(repository);
+                    let service = self.repositories.stack(repository, path.clone());
                     let (read, write) = ends(channel, handle);
                     let served = self.repositories.serve(false).serve(read, write, advertisement, service).await;
                     // The client was told what there is to tell, and its channel has ended.
                     if let Err(error) = served {
-                        eprintln!("{path}: {error}");
+                        eprintln!("a client of {path:?}: {error:?}");
                     }
                     return Ok(());
                 }

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -57,6 +57,7 @@ pub(crate) async fn serve(
         .load_shed()
         .concurrency_limit(args.requests)
         .timeout(Duration::from_secs(2 * 3600))
+        .map_request(name_gzip)
         .layer(RequestDecompressionLayer::new().gzip(true));
     let answer = move |request: Request| answer(request, repositories.clone(), args.full_duplex);
     // Its state is given at once. Without one axum makes the layers anew for each request, each with limits of its own.
@@ -70,6 +71,16 @@ pub(crate) async fn serve(
         }
     };
     tasks.accept(listener, handle).await
+}
+
+/// Gives gzip the name by which the decompression knows it: in any case of letters, and as `x-gzip`, it is the same.
+fn name_gzip(mut request: Request) -> Request {
+    if let Some(coding) = request.headers_mut().get_mut(header::CONTENT_ENCODING)
+        && ["gzip", "x-gzip"].iter().any(|name| coding.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
+    {
+        *coding = HeaderValue::from_static("gzip");
+    }
+    request
 }
 
 async fn connection(stream: TcpStream, router: Router, patience: Patience, tasks: Tasks) -> Result<(), BoxError> {
@@ -156,7 +167,7 @@ async fn answer(request: Request, repositories: Repositories, full_duplex: bool)
 async fn target(request: HttpRequest, repositories: Repositories) -> Result<Target<HttpPush>, Refusal> {
     let Some(opened) = repositories.open(request.path()).await else { return Err(Refusal::not_found()) };
     let (repository, advertisement) = opened?;
-    Ok(Target::new(advertisement, repositories.stack(repository)))
+    Ok(Target::new(advertisement, repositories.stack(repository, request.path().to_owned())))
 }
 
 /// The repository to fetch from; of pushes the service decodes the path.
