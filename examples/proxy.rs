@@ -10,6 +10,8 @@
 //! never finished upstream, so nothing of it lands.
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use clap::Parser;
@@ -22,9 +24,10 @@ use receive_pack::push::Pack;
 use receive_pack::serve::refuse;
 use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::codec::FramedWrite;
+use tokio::time::{sleep, timeout};
+use tokio_util::codec::{FramedRead, FramedWrite};
 
 /// Hands pushes on to another server.
 #[derive(Clone, Debug, Parser)]
@@ -43,11 +46,19 @@ async fn main() -> Result<(), BoxError> {
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/demo.git HEAD:refs/heads/main", listener.local_addr()?);
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file handles, most likely: others must close first.
+                eprintln!("no connection can be accepted: {error}");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let args = args.clone();
         tokio::spawn(async move {
             if let Err(error) = connection(stream, &args).await {
-                eprintln!("{peer}: {error}");
+                eprintln!("{peer}: {error:?}");
             }
         });
     }
@@ -55,7 +66,7 @@ async fn main() -> Result<(), BoxError> {
 
 async fn connection(client: TcpStream, args: &Args) -> Result<(), BoxError> {
     let (mut from_client, mut to_client) = client.into_split();
-    let request = DaemonRequest::read(&mut from_client).await?;
+    let request = timeout(Duration::from_secs(10), DaemonRequest::read(&mut from_client)).await??;
     if request.service() != "git-receive-pack" {
         return Ok(refuse(to_client, "only pushes go through here").await?);
     }
@@ -72,54 +83,66 @@ async fn connection(client: TcpStream, args: &Args) -> Result<(), BoxError> {
         .object_format(advertisement.format)
         .advertised(advertisement.capabilities)
         .payload(Payload::Opaque);
-    let mut frames = codec.clone().build().framed_read(from_client);
-    let mut sink = FramedWrite::new(to_upstream, codec.build());
-
-    // The upstream server may refuse in the middle of the pack, so its voice is listened to all the time.
-    let forward = async {
-        while let Some(frame) = frames.next().await {
-            let frame = frame?;
-            let is_end_of_head = matches!(frame, Frame::Flush);
-            sink.send(frame).await?;
-            if is_end_of_head {
-                break;
-            }
+    let upload = async {
+        let frames = codec.clone().build().framed_read(&mut from_client);
+        let sink = FramedWrite::new(&mut to_upstream, codec.build());
+        let forwarded = forward(frames, sink, advertisement.format).await;
+        if forwarded.is_err() {
+            // The upstream server is told that no more will come. It may have closed already.
+            let _ = to_upstream.shutdown().await;
         }
-        let mut pack = Pack::new(frames);
-        let rest = pack.reclaim();
-        let mut body = Checksummed::new(pack, advertisement.format, Throttle::default());
-        while let Some(frame) = body.next().await {
-            sink.feed(Frame::from(frame?)).await?;
-        }
-        SinkExt::<Frame>::flush(&mut sink).await?;
-        // The client closes when it has read what became of its push.
-        drop(body);
-        if let Some(rest) = rest.await {
-            tokio::io::copy(&mut rest.into_inner(), &mut tokio::io::sink()).await?;
-        }
-        Ok::<_, Error>(())
+        // A connection that is closed with unread data is reset, and what was relayed is lost. The client closes when
+        // it has read what became of its push; one that was refused early sends the rest of its pack before that.
+        let _ = tokio::io::copy(&mut from_client.take(1 << 30), &mut tokio::io::sink()).await;
+        forwarded
     };
+    // The upstream server may refuse in the middle of the pack, so its voice is listened to all the time.
     let relay = async {
         let relayed = tokio::io::copy(&mut from_upstream, &mut to_client).await;
         // The client is told at once that no more will come; it may still be sending.
         to_client.shutdown().await?;
         relayed
     };
-    tokio::pin!(forward);
-    tokio::pin!(relay);
+    let (mut upload, mut relay) = (pin!(upload), pin!(relay));
     tokio::select! {
-        // The push has failed on its way to us or from us. If it was the upstream server that ended it, it has said why.
-        Err(error) = &mut forward => {
-            if error.kind() == receive_pack::ErrorKind::Transport {
-                relay.await?;
-            }
-            return Err(error.into());
+        forwarded = &mut upload => {
+            relay.await?;
+            forwarded?;
         }
-        relayed = &mut relay => relayed?,
-    };
-    // All was said. A client that was refused early sends the rest of its pack before it reads that.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(60), forward).await;
+        relayed = &mut relay => {
+            // All was said.
+            if let Ok(forwarded) = timeout(Duration::from_secs(60), upload).await {
+                forwarded?;
+            }
+            relayed?;
+        }
+    }
     Ok(())
+}
+
+/// Hands a push on, to the end of its pack.
+async fn forward<R, W>(
+    mut frames: FramedRead<R, ReceivePackCodec>,
+    mut sink: FramedWrite<W, ReceivePackCodec>,
+    format: ObjectFormat,
+) -> Result<(), Error>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    while let Some(frame) = frames.next().await {
+        let frame = frame?;
+        let is_end_of_head = matches!(frame, Frame::Flush);
+        sink.send(frame).await?;
+        if is_end_of_head {
+            break;
+        }
+    }
+    let mut body = Checksummed::new(Pack::new(frames), format, Throttle::default());
+    while let Some(frame) = body.next().await {
+        sink.feed(Frame::from(frame?)).await?;
+    }
+    SinkExt::<Frame>::flush(&mut sink).await
 }
 
 /// The request line, for the upstream server.
