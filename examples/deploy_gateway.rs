@@ -7,6 +7,8 @@
 //! ```
 //!
 //! The command runs in the repository, with the commit in `NEW` and the one before it in `OLD`.
+//!
+//! `git://` knows no passwords: whoever reaches the port may push, and so has the command run on what he pushes.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use clap::Parser;
 use receive_pack::checksum::ChecksumLayer;
@@ -132,11 +135,19 @@ async fn main() -> Result<(), BoxError> {
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/app.git main", listener.local_addr()?);
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file handles, most likely: others must close first.
+                eprintln!("no connection can be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let (args, repository) = (args.clone(), repository.clone());
         tokio::spawn(async move {
             if let Err(error) = connection(stream, args, repository).await {
-                eprintln!("{peer}: {error}");
+                eprintln!("{peer}: {error:?}");
             }
         });
     }
@@ -144,22 +155,29 @@ async fn main() -> Result<(), BoxError> {
 
 async fn connection(stream: TcpStream, args: Args, repository: BareRepository) -> Result<(), BoxError> {
     let (mut read, write) = stream.into_split();
-    let request = DaemonRequest::read(&mut read).await?;
+    let request = tokio::time::timeout(Duration::from_secs(10), DaemonRequest::read(&mut read)).await??;
+    if request.service() != "git-receive-pack" {
+        return Ok(refuse(write, "only pushes are taken here").await?);
+    }
     let advertisement = match repository.advertise().await {
         Ok(advertisement) => advertisement.with_version_1(request.wants_version_1()),
         Err(error) => {
+            eprintln!("{}: {error:?}", args.repository.display());
             // Without a word, the pusher would be told to look at his access rights.
-            refuse(write, error.reason().into_owned()).await?;
-            return Err(error.into());
+            return Ok(refuse(write, error.reason().into_owned()).await?);
         }
     };
     let rules = RefRules::new().allow(["refs/heads/main"]).protect(["refs/heads/main"]);
     let service = ServiceBuilder::new()
-        .layer(DeployLayer { args })
+        .layer(DeployLayer { args: args.clone() })
         .layer(RulesLayer::new(rules.clone()))
         .layer(ChecksumLayer::new())
         .service(ReceivePack::new(repository).pre_receive(rules));
-    serve(read, write, advertisement, service).await?;
+    let served = serve(read, write, advertisement, service).await?;
+    if let Some(error) = served.error() {
+        // The pusher was told no more than that it was our fault.
+        eprintln!("{}: {error:?}", args.repository.display());
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //!
 //! With the two options it does what `git http-backend` asks of `git receive-pack`.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,8 +32,8 @@ struct Args {
     /// Send the advertisement, and nothing else.
     #[arg(long, alias = "advertise-refs")]
     http_backend_info_refs: bool,
-    /// Refuse packs of more bytes, as git's `receive.maxInputSize` does.
-    #[arg(long, default_value_t = u64::MAX)]
+    /// Refuse packs of more bytes, as git's `receive.maxInputSize` does; 0 is no limit.
+    #[arg(long, default_value_t = 0)]
     max_input_size: u64,
     /// The repository.
     dir: PathBuf,
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fatal: {error}");
+            eprintln!("fatal: {}", whole(&*error));
             // As git's own ends when it dies.
             ExitCode::from(128)
         }
@@ -73,14 +74,21 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         // The request ends by itself, and whoever called us sees to the connection.
         serve = serve.linger(Linger::none());
     }
-    let service = ServiceBuilder::new()
-        .layer(LimitLayer::new().pack_bytes(args.max_input_size))
-        .layer(ChecksumLayer::new())
-        .service(ReceivePack::new(store));
+    let limit = match args.max_input_size {
+        0 => LimitLayer::new(),
+        bytes => LimitLayer::new().pack_bytes(bytes),
+    };
+    let service = ServiceBuilder::new().layer(limit).layer(ChecksumLayer::new()).service(ReceivePack::new(store));
     let served = serve.serve(tokio::io::stdin(), stdout, advertisement, service).await?;
     if let Some(error) = served.error() {
         // The client was told no more than that it was our fault.
-        eprintln!("error: {error}");
+        eprintln!("error: {}: {}", args.dir.display(), whole(error));
     }
     Ok(())
+}
+
+/// An error with its causes, in one line.
+fn whole(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

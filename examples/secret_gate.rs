@@ -1,5 +1,5 @@
 //! A gate that no secret passes: every blob of a push is looked at while it arrives, deltas resolved, and a push that
-//! brings a key is refused before anybody can see it.
+//! brings a key is refused before anybody can see it. So is one that brings an object too long to be looked at.
 //!
 //! ```sh
 //! cargo run --release --example secret_gate --features bare-repository -- --repository /tmp/gated.git
@@ -11,20 +11,22 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use receive_pack::checksum::ChecksumLayer;
+use receive_pack::limit::LimitLayer;
 use receive_pack::proto::{ObjectFormat, ObjectId, ObjectKind};
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{refuse, serve};
-use receive_pack::store::{BareRepository, Scan, Store};
+use receive_pack::store::{BareRepository, PackLimits, Scan, Store};
 use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 
 /// Takes pushes over git:// into one repository, unless a secret is in them.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 struct Args {
     /// The repository; made if it is not there.
     #[arg(long)]
@@ -36,6 +38,9 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1:9418")]
     listen: SocketAddr,
 }
+
+/// The longest blob that is looked at, in bytes. Nothing longer gets in.
+const MAX_BLOB: u64 = 4 << 20;
 
 /// Knows secrets by their looks.
 struct Secrets;
@@ -51,7 +56,7 @@ const LOOKS: [Look; 3] = [
 
 impl Scan for Secrets {
     fn max_blob(&self) -> u64 {
-        4 << 20
+        MAX_BLOB
     }
 
     fn object(&self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
@@ -73,33 +78,54 @@ impl Scan for Secrets {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let args = Args::parse();
-    let repository = BareRepository::init(&args.repository, args.object_format)?.scan(Secrets);
+    // For what deltas make; whole objects meet the limit of the layer.
+    let mut limits = PackLimits::default();
+    limits.delta_result = MAX_BLOB;
+    let repository = BareRepository::init(&args.repository, args.object_format)?.scan(Secrets).limits(limits);
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/gated.git HEAD:refs/heads/main", listener.local_addr()?);
     loop {
-        let (stream, peer) = listener.accept().await?;
-        let repository = repository.clone();
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file handles, most likely: others must close first.
+                eprintln!("no connection can be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (args, repository) = (args.clone(), repository.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection(stream, repository).await {
-                eprintln!("{peer}: {error}");
+            if let Err(error) = connection(stream, args, repository).await {
+                eprintln!("{peer}: {error:?}");
             }
         });
     }
 }
 
-async fn connection(stream: TcpStream, repository: BareRepository) -> Result<(), BoxError> {
+async fn connection(stream: TcpStream, args: Args, repository: BareRepository) -> Result<(), BoxError> {
     let (mut read, write) = stream.into_split();
-    let request = DaemonRequest::read(&mut read).await?;
+    let request = tokio::time::timeout(Duration::from_secs(10), DaemonRequest::read(&mut read)).await??;
+    if request.service() != "git-receive-pack" {
+        return Ok(refuse(write, "only pushes are taken here").await?);
+    }
     let advertisement = match repository.advertise().await {
         Ok(advertisement) => advertisement.with_version_1(request.wants_version_1()),
         Err(error) => {
+            eprintln!("{}: {error:?}", args.repository.display());
             // Without a word, the pusher would be told to look at his access rights.
-            refuse(write, error.reason().into_owned()).await?;
-            return Err(error.into());
+            return Ok(refuse(write, error.reason().into_owned()).await?);
         }
     };
-    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(repository));
-    serve(read, write, advertisement, service).await?;
+    let service = ServiceBuilder::new()
+        .layer(LimitLayer::new().object_size(MAX_BLOB))
+        .layer(ChecksumLayer::new())
+        .service(ReceivePack::new(repository));
+    let served = serve(read, write, advertisement, service).await?;
+    if let Some(error) = served.error() {
+        // The pusher was told no more than that it was our fault.
+        eprintln!("{}: {error:?}", args.repository.display());
+    }
     Ok(())
 }
 

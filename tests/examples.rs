@@ -4,13 +4,17 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 
 use support::fast_import::Shape;
-use support::format::format;
+use support::format::{format, made_up, zero};
 use support::git::{Repo, assert_same_repository};
+use support::line::{Line, eventually, hello};
+use support::request::{FLUSH, Request, capabilities, pkt};
 use support::rng::Rng;
-use support::server::{Daemon, Server};
+use support::server::{Daemon, Server, example};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of text")
@@ -21,6 +25,17 @@ fn text(path: &Path) -> &str {
 fn rejected(stderr: &str) -> &str {
     let line = stderr.lines().find(|line| line.contains("[remote rejected]"));
     line.unwrap_or_else(|| panic!("no refusal that git understands: {stderr}"))
+}
+
+/// The server's own trouble comes to stand in its log, once, with its cause and the name of the repository.
+#[track_caller]
+fn assert_logged(log: impl Fn() -> String, name: &str) {
+    // A line is written piece by piece.
+    let is_whole = |log: String| log.contains(name) && log.ends_with('\n');
+    eventually("it is logged", || is_whole(log()));
+    let log = log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(name)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("Os {"), "{log}");
 }
 
 #[test]
@@ -57,6 +72,33 @@ fn no_secret_passes_the_gate() {
     source.commit("fine", &[("config", &with("AKIAlowercase0000000"))]);
     source.push(server.url(), &["-q", "fine"]);
     assert_eq!(target.rev("fine"), source.rev("fine"));
+}
+
+#[test]
+fn what_is_too_long_to_be_looked_at_does_not_pass_the_gate() {
+    let (target, source) = (Repo::bare(), Repo::work());
+    let server = Server::start("secret_gate", ["--repository", text(target.path())]);
+    let longest = Rng::new(5).bytes(4 << 20);
+    source.commit("main", &[("data", &longest)]);
+    source.push(server.url(), &["-q", "main"]);
+    assert_eq!(target.refs(), source.refs());
+    let (refs, stored) = (target.refs(), target.stored());
+
+    let key = format!("AKIA{}", "Q7".repeat(8)).into_bytes();
+    let changed = [&longest[..], &key].concat();
+    let other = [Rng::new(6).bytes((4 << 20) + 1 - key.len()), key].concat();
+    for (content, reason) in [
+        (changed, "unpack failed: the length of the object that a delta makes exceeds the limit of 4194304"),
+        (other, "leak -> leak (object of 4194305 bytes exceeds the limit of 4194304"),
+    ] {
+        source.git(["update-ref", "refs/heads/leak", "refs/heads/main"]);
+        source.commit("leak", &[("data", &content)]);
+        let said = source.try_push(server.url(), &["leak"]);
+        rejected(&said.stderr);
+        assert!(said.stderr.contains(reason), "{}", said.stderr);
+        assert_eq!((target.refs(), target.stored()), (refs.clone(), stored.clone()));
+        target.assert_no_leftovers();
+    }
 }
 
 #[test]
@@ -101,7 +143,104 @@ fn who_pushes_to_a_repository_that_cannot_be_read_is_told_so() {
         std::fs::create_dir(target.path().join("packed-refs")).expect("a directory where a file should be");
         let said = source.try_push(server.url(), &["main"]);
         assert!(said.stderr.contains("fatal: remote error: internal error"), "{program}: {}", said.stderr);
+        assert_logged(|| server.log(), text(target.path()));
     }
+}
+
+#[test]
+fn what_the_pusher_is_not_told_stands_in_the_log() {
+    let source = Repo::work();
+    let id = source.commit("main", &[("file", b"text")]);
+    // An object cannot be stored, a ref cannot be moved.
+    for obstacle in [format!("objects/{}", &id[..2]), "refs/heads/main.lock".to_owned()] {
+        let obstruct = |repository: &Repo| std::fs::write(repository.path().join(&obstacle), b"").expect("a file");
+        for (program, arguments) in [("secret_gate", &[][..]), ("deploy_gateway", &["--", "true"])] {
+            let target = Repo::bare();
+            let server = Server::start(program, [&["--repository", text(target.path())], arguments].concat());
+            obstruct(&target);
+            let said = source.try_push(server.url(), &["main"]);
+            assert!(!said.status.success() && !said.stderr.contains("os error"), "{program}: {}", said.stderr);
+            assert_logged(|| server.log(), text(target.path()));
+        }
+        let daemon = Daemon::start();
+        daemon.repository("").git(["init", "-q", "--bare", "demo.git"]);
+        obstruct(&daemon.repository("demo.git"));
+        source.try_push(&daemon.url("demo.git"), &["main"]);
+        assert_logged(|| daemon.log(), "/demo.git");
+        // Over a pipe the log is before the pusher's eyes, in between what git says.
+        let target = Repo::bare();
+        obstruct(&target);
+        let program = format!("--receive-pack={}", example("receive_pack").display());
+        let said = source.try_push(text(target.path()), &[&program, "main"]);
+        assert_eq!(said.stderr.matches("(os error ").count(), 1, "{}", said.stderr);
+    }
+}
+
+#[test]
+fn who_wants_to_fetch_where_only_pushes_are_taken_is_told_so() {
+    for (program, arguments) in [("secret_gate", &[][..]), ("deploy_gateway", &["--", "true"])] {
+        let target = Repo::bare();
+        let server = Server::start(program, [&["--repository", text(target.path())], arguments].concat());
+        let said = Repo::bare().try_git(["fetch", server.url()]);
+        assert!(said.stderr.contains("remote error: only pushes are taken here"), "{program}: {}", said.stderr);
+    }
+}
+
+/// The examples that listen, but for those whose own tests see to it that they go on.
+fn servers(target: &Repo, upstream: &Daemon) -> [Server; 3] {
+    let repository = ["--repository", text(target.path())];
+    [
+        Server::start("secret_gate", repository),
+        Server::start("deploy_gateway", [&repository[..], &["--", "true"]].concat()),
+        Server::start("proxy", ["--upstream", upstream.address()]),
+    ]
+}
+
+#[test]
+fn a_client_that_says_nothing_is_let_go() {
+    let (target, upstream) = (Repo::bare(), Daemon::start());
+    let servers = servers(&target, &upstream);
+    let mut silent = servers.each_ref().map(|server| Line::connect(server.address()));
+    for line in &mut silent {
+        assert_eq!(line.read_to_end(), "");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_accept_goes_on_when_it_can() {
+    let (target, upstream, source) = (Repo::bare(), Daemon::start(), Repo::bare());
+    source.commit("main", &[("file", b"text")]);
+    for server in servers(&target, &upstream) {
+        server.limit_files(0);
+        let early = Line::connect(server.address());
+        eventually("it cannot accept", || server.log().contains("no connection can be accepted"));
+        server.limit_files(1024);
+        source.push(server.url(), &["-q", "main"]);
+        drop(early);
+    }
+}
+
+#[test]
+fn no_repository_is_made_within_another() {
+    let (daemon, source) = (Daemon::start(), Repo::bare());
+    source.commit("main", &[("file", b"text")]);
+    source.push(&daemon.url("group/demo.git"), &["-q", "main"]);
+    for place in ["refs/heads/x", "objects/x", "x.git", "x/y/z.git", "objects"] {
+        let said = source.try_push(&daemon.url(&format!("group/demo.git/{place}")), &["main"]);
+        let is_refused = said.stderr.contains("remote error: access denied or repository not exported");
+        assert!(is_refused, "{place}: {}", said.stderr);
+    }
+    source.push(&daemon.url("group/other.git"), &["-q", "main"]);
+    for name in ["group/demo.git", "group/other.git"] {
+        assert_same_repository(&source, &daemon.repository(name));
+    }
+}
+
+#[test]
+fn the_readme_shows_the_example() {
+    let example = include_str!("../examples/twenty_lines.rs");
+    let (_, code) = example.split_once("\n\n").expect("documentation, and the code");
+    assert!(include_str!("../README.md").contains(&format!("```rust\n{code}```\n")));
 }
 
 #[test]
@@ -138,17 +277,44 @@ fn what_the_upstream_server_refuses_reaches_the_pusher() {
     let gate = Server::start("secret_gate", ["--repository", text(target.path())]);
     let proxy = Server::start("proxy", ["--upstream", gate.address()]);
     let secret = format!("AKIA{}", "Z9".repeat(8));
-    source.commit("leak", &[("a", secret.as_bytes()), ("large", &Rng::new(7).bytes(40 << 20))]);
+    let noise: Vec<_> = (0..12).map(|seed| (format!("noise-{seed}"), Rng::new(seed).bytes(7 << 19))).collect();
+    let noise = noise.iter().map(|(name, bytes)| (&name[..], &bytes[..]));
+    source.commit("leak", &[("a", secret.as_bytes())].into_iter().chain(noise).collect::<Vec<_>>());
     let said = source.try_push(proxy.url(), &["leak"]);
     assert!(rejected(&said.stderr).contains("an AWS access key is in blob"), "{}", said.stderr);
     assert!(target.stored().is_empty());
+}
+
+/// The upstream server refuses, and is gone while the client still sends: the client can send all before it reads why.
+#[test]
+fn a_proxy_reads_on_when_the_upstream_server_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let proxy = Server::start("proxy", ["--upstream", &address]);
+    let mut line = Line::connect(proxy.address());
+    line.send(&hello("git", "demo.git"));
+    let (mut upstream, _) = listener.accept().expect("the proxy connects");
+    let refs = pkt(format!("{} capabilities^{{}}\0{}\n", zero(), capabilities(format().name())));
+    upstream.write_all(&[&refs, FLUSH].concat()).expect("the proxy reads");
+    assert!(line.read().contains("capabilities^{}"));
+
+    let pack = [b"PACK\0\0\0\x02\0\0\0\x01", &Rng::new(8).bytes(64 << 10)[..]].concat();
+    line.send(&Request::new().create("refs/heads/x", made_up('1')).pack(pack).bytes());
+    upstream.read_exact(&mut [0; 32 << 10]).expect("the proxy forwards");
+    upstream.write_all(b"no room").expect("the proxy reads");
+    upstream.shutdown(Shutdown::Write).expect("an end");
+    assert_eq!(line.read(), "no room");
+    drop(upstream);
+    (0..20).for_each(|seed| line.send(&Rng::new(seed).bytes(1 << 20)));
+    line.finish();
+    assert_eq!(line.read_to_end(), "");
 }
 
 #[test]
 fn a_server_that_cannot_be_reached_is_said_to_be() {
     let source = Shape::SMALL.repository().borrow();
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let proxy = Server::start("proxy", ["--upstream".to_owned(), port.to_string()]);
     let said = source.try_push(proxy.url(), &["main"]);
     assert!(said.stderr.contains("remote error: the server behind this proxy cannot be reached"), "{}", said.stderr);

@@ -14,7 +14,7 @@ use receive_pack::{BoxError, Error};
 use support::fast_import::Shape;
 use support::forge::Forge;
 use support::format::format;
-use support::git::{self, Output, Repo};
+use support::git::{self, Output, Repo, assert_same_repository};
 use support::host::Host;
 use support::io::Script;
 use support::pack::PackBuilder;
@@ -94,6 +94,14 @@ fn refusals_of_a_large_upload_are_shown_over_a_pipe() {
     }
     assert!(target.refs().is_empty() && target.stored().is_empty());
     target.assert_no_leftovers();
+}
+
+#[test]
+fn a_pack_may_be_of_any_size_where_the_limit_is_0() {
+    let (source, target) = (Shape::SMALL.repository().borrow(), Repo::bare());
+    let program = format!("--receive-pack={} --max-input-size=0", example("receive_pack").display());
+    source.push(target.path().to_str().expect("a path of text"), &["-q", &program, "--mirror"]);
+    assert_same_repository(&source, &target);
 }
 
 #[test]
