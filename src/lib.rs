@@ -9,7 +9,7 @@
 //!
 #![cfg_attr(feature = "bare-repository", doc = "```no_run")]
 #![cfg_attr(not(feature = "bare-repository"), doc = "```ignore")]
-#![doc = include_str!("../examples/twenty_lines.rs")]
+#![doc = include_str!("../examples/quick_start.rs")]
 //! ```
 //!
 //! # The way of the data

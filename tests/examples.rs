@@ -238,7 +238,7 @@ fn no_repository_is_made_within_another() {
 
 #[test]
 fn the_readme_shows_the_example() {
-    let example = include_str!("../examples/twenty_lines.rs");
+    let example = include_str!("../examples/quick_start.rs");
     let (_, code) = example.split_once("\n\n").expect("documentation, and the code");
     assert!(include_str!("../README.md").contains(&format!("```rust\n{code}```\n")));
 }

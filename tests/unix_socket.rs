@@ -1,4 +1,4 @@
-//! A push over a Unix socket: the server of twenty lines, with another listener.
+//! A push over a Unix socket: the server of the quick start, with another listener.
 
 #![cfg(all(feature = "bare-repository", unix))]
 
