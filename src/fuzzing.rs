@@ -25,7 +25,7 @@ use crate::proto::{
 };
 use crate::store::PackBytes;
 pub use crate::store::index::fuzzed_delta as delta;
-use crate::store::index::{Aside, AsideFile, Bases, IndexOptions, Indexer, PackFile as _, ReadAt, complete_thin};
+use crate::store::index::{Aside, AsideFile, Bases, IndexOptions, Indexer, ReadAt, complete_thin};
 use crate::{Error, ErrorKind};
 
 const FORMATS: [ObjectFormat; 2] = [ObjectFormat::Sha1, ObjectFormat::Sha256];
@@ -381,18 +381,30 @@ struct Apart;
 
 impl Aside for Apart {
     fn file(&self) -> io::Result<Box<dyn AsideFile>> {
-        Ok(Box::new(Mutex::new(PackBytes::default())))
+        Ok(Box::new(Mutex::new(Vec::new())))
     }
 }
 
-impl ReadAt for Mutex<PackBytes> {
+impl ReadAt for Mutex<Vec<u8>> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.lock().unwrap().read_exact_at(buf, offset)
+        buf.copy_from_slice(&self.lock().unwrap()[offset as usize..][..buf.len()]);
+        Ok(())
     }
 }
 
-impl AsideFile for Mutex<PackBytes> {
+impl AsideFile for Mutex<Vec<u8>> {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.lock().unwrap().write_all_at(bytes, offset)
+        let mut file = self.lock().unwrap();
+        let end = offset as usize + bytes.len();
+        if file.len() < end {
+            file.resize(end, 0);
+        }
+        file[offset as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.lock().unwrap().resize(len as usize, 0);
+        Ok(())
     }
 }

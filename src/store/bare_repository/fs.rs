@@ -32,6 +32,7 @@ pub(crate) enum Operation<'a> {
         offset: u64,
         data: &'a [u8],
     },
+    SetLen(&'a Path),
     SetModified(&'a Path),
     Sync(&'a Path),
     SyncDir(&'a Path),
@@ -292,6 +293,12 @@ impl File {
     pub(crate) fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         announce!(self.origin.fs, Write { path: &self.origin.path, offset, data });
         std::os::unix::fs::FileExt::write_all_at(&self.file, data, offset)
+    }
+
+    /// Cuts the file off after so many bytes.
+    pub(crate) fn set_len(&self, len: u64) -> io::Result<()> {
+        announce!(self.origin.fs, SetLen(&self.origin.path));
+        self.file.set_len(len)
     }
 
     /// Tells other processes that the owner of this file lives: the lock (`flock`) goes with the file's last handle,

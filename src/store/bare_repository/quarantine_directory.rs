@@ -105,4 +105,8 @@ impl AsideFile for File {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         File::write_all_at(self, bytes, offset)
     }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
 }

@@ -1,11 +1,13 @@
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::delta::{Application, DeltaHeader, Sink, Source};
 use super::options::{Hashing, PackLimits, finish, limit_exceeded};
 use super::reader::EntryReader;
-use super::seam::{Aside, ReadAt};
+use super::seam::ReadAt;
 use super::spool::{Hashed, Spool, SpoolSource, SpoolWriter};
+use super::spool_file::SpoolFile;
 use crate::proto::{Entry, ObjectId, ObjectKind};
 use crate::{Error, ErrorKind};
 
@@ -100,7 +102,7 @@ pub(super) struct Maker<'a, P> {
     reader: EntryReader<'a, P>,
     hashing: Hashing,
     limits: PackLimits,
-    spool: Option<&'a dyn Aside>,
+    spool: Option<Arc<SpoolFile>>,
     budget: Option<&'a Budget>,
     instructions: Vec<u8>,
     spare: Vec<Vec<u8>>,
@@ -113,7 +115,7 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         pack_end: u64,
         hashing: Hashing,
         limits: PackLimits,
-        spool: Option<&'a dyn Aside>,
+        spool: Option<Arc<SpoolFile>>,
         budget: Option<&'a Budget>,
     ) -> Self {
         Self {
@@ -140,8 +142,8 @@ impl<'a, P: ReadAt> Maker<'a, P> {
             return Err(limit_exceeded("the length of an object", max_len));
         }
         let kind = entry.kind.object_kind().ok_or_else(|| Error::new(ErrorKind::Store, "the pack has changed"))?;
-        if let Some(aside) = self.spool.filter(|_| self.is_large(kind, entry.size)) {
-            let mut spool = SpoolWriter::new(aside)?;
+        if let Some(file) = self.spool.as_ref().filter(|_| self.is_large(kind, entry.size)) {
+            let mut spool = SpoolWriter::new(file);
             loop {
                 let len = self.reader.read(&mut self.instructions)?;
                 if len == 0 {
@@ -176,8 +178,8 @@ impl<'a, P: ReadAt> Maker<'a, P> {
             budget.spend(header.result_size.saturating_add(size))?;
         }
         let application = Application::new(header, base.len())?;
-        if let Some(aside) = self.spool.filter(|_| self.is_large(kind, header.result_size)) {
-            let to = if keep { Some(SpoolWriter::new(aside)?) } else { None };
+        if let Some(file) = self.spool.as_ref().filter(|_| self.is_large(kind, header.result_size)) {
+            let to = keep.then(|| SpoolWriter::new(file));
             let mut sink = Hashed { hasher: self.hashing.object(kind, header.result_size), to };
             self.apply(application, begin..filled, base, &mut sink)?;
             let content = match sink.to {

@@ -8,6 +8,7 @@ use super::groups::{Claims, Groups};
 use super::lookup::Index;
 use super::options::{Hashing, PackLimits};
 use super::seam::{Aside, Bases, ReadAt, Visit};
+use super::spool_file::SpoolFile;
 use super::table::{Kind, NONE, Table, Tree, id_bytes, set_id};
 use super::walk::{Found, Walker};
 use super::write::Indexer;
@@ -218,8 +219,8 @@ where
         unclaimed.first().map_or(error.clone(), |&head| error.with_offset(self.table.offset(head)))
     }
 
-    pub(super) fn maker(&self) -> Maker<'_, P> {
-        Maker::new(self.pack, self.table.end, self.hashing, self.limits, self.spool.as_deref(), Some(&self.budget))
+    pub(super) fn maker(&self, spool: Option<Arc<SpoolFile>>) -> Maker<'_, P> {
+        Maker::new(self.pack, self.table.end, self.hashing, self.limits, spool, Some(&self.budget))
     }
 
     pub(super) fn id(&self, entry: u32) -> ObjectId {

@@ -25,14 +25,21 @@ pub(crate) trait Aside: Debug + Send + Sync {
 
 /// A file that is written and read by several threads.
 pub(crate) trait AsideFile: ReadAt + Debug + Send {
-    /// Writes all of `bytes` from `offset` on.
+    /// Writes all of `bytes` from `offset` on. There may be a gap before them, which nobody reads.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Gives back what lies behind `len`, if there is anything.
+    fn set_len(&self, len: u64) -> io::Result<()>;
 }
 
 #[cfg(unix)]
 impl AsideFile for std::fs::File {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        std::fs::File::set_len(self, len)
     }
 }
 

@@ -1,29 +1,68 @@
 use std::io;
+use std::mem;
 use std::sync::Arc;
 
 use super::content::Budget;
 use super::delta::{Sink, Source};
-use super::seam::{Aside, AsideFile};
+use super::seam::ReadAt;
+use super::spool_file::{BLOCK, SpoolFile};
 use crate::Error;
 use crate::checksum::Hasher;
 
 /// How much of a spooled object is in memory at most while it is copied.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = BLOCK as usize;
 /// How much is read at least, for copies that are shorter.
 const READ_AHEAD: u64 = 4 * 1024;
 
 /// An object that was put aside: it is gone when this is dropped, or the process is.
 #[derive(Debug)]
 pub(super) struct Spool {
-    file: Arc<dyn AsideFile>,
-    /// Where in the file the object begins.
-    start: u64,
+    file: Arc<SpoolFile>,
+    /// Where in the file its blocks begin, one after the other.
+    blocks: Vec<u64>,
     len: u64,
 }
 
 impl Spool {
+    /// Puts aside an object that is in memory.
+    pub(super) fn of(data: &[u8], file: &Arc<SpoolFile>) -> Result<Self, Error> {
+        let mut writer = SpoolWriter::new(file);
+        writer.put(data)?;
+        writer.finish()
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Adds a block; only the last one may be shorter than the others.
+    fn push(&mut self, block: &[u8]) -> io::Result<()> {
+        let place = self.file.take();
+        self.blocks.push(place);
+        self.len = self.len.saturating_add(block.len() as u64);
+        self.file.write_all_at(block, place)
+    }
+}
+
+impl ReadAt for Spool {
+    fn read_exact_at(&self, mut buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let (first, mut skipped) = (usize::try_from(offset / BLOCK).unwrap_or(usize::MAX), offset % BLOCK);
+        for block in self.blocks.iter().skip(first) {
+            let len = usize::try_from(BLOCK.saturating_sub(skipped)).unwrap_or(PIECE).min(buf.len());
+            let (now, later) = mem::take(&mut buf).split_at_mut(len);
+            self.file.read_exact_at(now, block.saturating_add(skipped))?;
+            (buf, skipped) = (later, 0);
+            if buf.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.file.give_back(&self.blocks);
     }
 }
 
@@ -53,8 +92,7 @@ impl<'s> SpoolSource<'s> {
             self.piece.clear();
             self.piece.resize(usize::try_from(len).unwrap_or(PIECE), 0);
             self.start = offset;
-            let place = self.spool.start.saturating_add(offset);
-            self.spool.file.read_exact_at(&mut self.piece, place).map_err(trouble)?;
+            self.spool.read_exact_at(&mut self.piece, offset).map_err(trouble)?;
         }
         let at = within(self.start, self.piece.len()).unwrap_or_default();
         Ok(self.piece.get(at..).unwrap_or_default())
@@ -81,25 +119,27 @@ impl Source for SpoolSource<'_> {
 /// Puts an object aside.
 #[derive(Debug)]
 pub(super) struct SpoolWriter {
-    file: Box<dyn AsideFile>,
-    /// What is not written yet.
+    /// What is written.
+    spool: Spool,
+    /// What is not yet.
     piece: Vec<u8>,
-    written: u64,
 }
 
 impl SpoolWriter {
-    pub(super) fn new(aside: &dyn Aside) -> Result<Self, Error> {
-        Ok(Self { file: aside.file().map_err(trouble)?, piece: Vec::with_capacity(PIECE), written: 0 })
+    pub(super) fn new(file: &Arc<SpoolFile>) -> Self {
+        let spool = Spool { file: Arc::clone(file), blocks: Vec::new(), len: 0 };
+        Self { spool, piece: Vec::with_capacity(PIECE) }
     }
 
     pub(super) fn finish(mut self) -> Result<Spool, Error> {
-        self.write_out()?;
-        Ok(Spool { file: self.file.into(), start: 0, len: self.written })
+        if !self.piece.is_empty() {
+            self.write_out()?;
+        }
+        Ok(self.spool)
     }
 
     fn write_out(&mut self) -> Result<(), Error> {
-        self.file.write_all_at(&self.piece, self.written).map_err(trouble)?;
-        self.written = self.written.saturating_add(self.piece.len() as u64);
+        self.spool.push(&self.piece).map_err(trouble)?;
         self.piece.clear();
         Ok(())
     }
@@ -127,38 +167,6 @@ impl Sink for Hashed {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.hasher.update(bytes);
         self.to.as_mut().map_or(Ok(()), |spool| spool.put(bytes))
-    }
-}
-
-/// Where objects go that have to wait while deltas are resolved that come of them: one file, used as a stack.
-#[derive(Debug)]
-pub(super) struct WaitingRoom {
-    aside: Arc<dyn Aside>,
-    file: Option<Arc<dyn AsideFile>>,
-    end: u64,
-}
-
-impl WaitingRoom {
-    pub(super) fn new(aside: Arc<dyn Aside>) -> Self {
-        Self { aside, file: None, end: 0 }
-    }
-
-    /// Puts one more object into the file.
-    pub(super) fn put(&mut self, data: &[u8]) -> Result<Spool, Error> {
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => self.aside.file().map_err(trouble)?.into(),
-        };
-        self.file = Some(Arc::clone(&file));
-        let (start, len) = (self.end, data.len() as u64);
-        file.write_all_at(data, start).map_err(trouble)?;
-        self.end = start.saturating_add(len);
-        Ok(Spool { file, start, len })
-    }
-
-    /// No object waits any more.
-    pub(super) fn clear(&mut self) {
-        (self.file, self.end) = (None, 0);
     }
 }
 

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use super::content::{Content, Made, Maker};
 use super::options::limit_exceeded;
 use super::resolve::Shared;
 use super::seam::{Bases, ReadAt, Visit, Worker, wants};
-use super::spool::WaitingRoom;
+use super::spool::Spool;
+use super::spool_file::SpoolFile;
 use super::table::{NONE, Tree};
 use super::write::at;
 use crate::Error;
@@ -27,9 +30,10 @@ pub(super) struct Walker<'a, P, B, V: Visit, F> {
     path: Vec<Base>,
     /// How much memory it takes.
     in_memory: u64,
-    /// How many objects at its beginning are not: they are in the waiting room.
+    /// How many objects at its beginning are not: they were put aside.
     waiting: usize,
-    waiting_room: Option<WaitingRoom>,
+    /// Where objects are put aside; the maker puts its large ones there, too.
+    spool: Option<Arc<SpoolFile>>,
     /// Whether an object waits for another to be hashed with. Not where deltas name their base by its id: what comes of
     /// an object is known only when the object is.
     in_pairs: bool,
@@ -72,14 +76,15 @@ where
     F: Fn(u64, u64) -> Result<(), Error> + Sync,
 {
     pub(super) fn new(shared: &'a Shared<'a, P, B, V, F>) -> Self {
+        let spool = shared.spool.clone().map(|aside| Arc::new(SpoolFile::new(aside)));
         Self {
             shared,
-            maker: shared.maker(),
+            maker: shared.maker(spool.clone()),
             worker: shared.visit.worker(),
             path: Vec::new(),
             in_memory: 0,
             waiting: 0,
-            waiting_room: shared.spool.clone().map(WaitingRoom::new),
+            spool,
             in_pairs: shared.hashing.is_quicker_in_pairs() && shared.groups.is_empty(),
             unnamed: None,
             found: Vec::with_capacity(BATCH),
@@ -203,9 +208,6 @@ where
         self.in_memory = self.in_memory.saturating_sub(base.content.memory_taken());
         self.maker.recycle(base.content);
         self.waiting = self.waiting.min(self.path.len());
-        if let (0, Some(room)) = (self.waiting, &mut self.waiting_room) {
-            room.clear();
-        }
     }
 
     /// Puts objects aside that will not be needed for the longest time.
@@ -213,7 +215,7 @@ where
     /// Where all weights are known, few objects wait. But which deltas name an object by its id is known only when
     /// the object is, so a pack can be made so that the heaviest child is never the one that looks like it.
     fn put_aside(&mut self) -> Result<(), Error> {
-        let Some(room) = &mut self.waiting_room else { return Ok(()) };
+        let Some(file) = &self.spool else { return Ok(()) };
         let needed_now = self.path.len().saturating_sub(1);
         for base in self.path.iter_mut().take(needed_now).skip(self.waiting) {
             if self.in_memory <= self.shared.limits.waiting {
@@ -222,7 +224,7 @@ where
             self.waiting = self.waiting.saturating_add(1);
             if let Content::Memory(data) = &base.content {
                 self.in_memory = self.in_memory.saturating_sub(base.content.memory_taken());
-                base.content = Content::Spooled(room.put(data)?);
+                base.content = Content::Spooled(Spool::of(data, file)?);
             }
         }
         Ok(())

@@ -12,10 +12,10 @@ use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 
 /// A bare repository in a directory that is removed with it.
-struct Repository(PathBuf, ObjectFormat);
+pub(super) struct Repository(PathBuf, ObjectFormat);
 
 impl Repository {
-    fn new(format: ObjectFormat) -> Self {
+    pub(super) fn new(format: ObjectFormat) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("receive-pack-index-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -136,7 +136,8 @@ fn check(repository: &Repository, pack: &Memory, threads: usize) {
     check_with(repository, pack, IndexOptions { detect_collisions: false, ..repository.options() }, threads);
 }
 
-fn check_with(repository: &Repository, pack: &Memory, options: IndexOptions, threads: usize) {
+/// The same with these options.
+pub(super) fn check_with(repository: &Repository, pack: &Memory, options: IndexOptions, threads: usize) {
     let seen = Seen::default();
     let (index, checksum) = index(pack, options, &NoBases, &seen, threads).unwrap();
     let (mut idx, mut rev) = (Vec::new(), Vec::new());

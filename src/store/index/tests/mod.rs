@@ -1,5 +1,6 @@
 //! Real git is the oracle of all that can have one.
 
+mod aside;
 mod decode;
 mod git;
 mod hostile;
