@@ -51,6 +51,7 @@ impl Linger {
     }
 
     /// Reads and discards until the client closes or a bound is reached; says how many bytes that were.
+    #[cfg(feature = "http")]
     pub(crate) async fn discard(&self, mut read: impl AsyncRead + Unpin) -> u64 {
         let mut buffer = vec![0; usize::try_from(self.bytes.min(64 << 10)).unwrap_or(0)];
         let mut discarded = 0;
@@ -68,8 +69,8 @@ impl Linger {
     }
 
     /// Writes, and discards meanwhile what the client still sends and nobody reads any more: a client that reads nothing
-    /// until it has sent all would wait for us as we for it. Then lingers as [`discard`](Self::discard) does; but the push
-    /// may have an end that ends it, unless what stands behind that [matters](Self::after_complete).
+    /// until it has sent all would wait for us as we for it. Then lingers: to the end of the push, or, if what stands behind
+    /// that [matters](Self::after_complete), until the client closes. Says how many bytes that were.
     pub(crate) async fn discard_beside<R>(
         &self,
         framed: impl Future<Output = Option<FramedRead<R, ReceivePackCodec>>>,
