@@ -169,7 +169,7 @@ impl Serve {
         self
     }
 
-    /// How long the connection is read from after everything was said.
+    /// How long the connection is read from after everything was said, and how much is discarded before that.
     pub fn linger(mut self, linger: Linger) -> Self {
         self.linger = linger;
         self

@@ -15,7 +15,8 @@ use crate::checksum::WORK_PER_POLL;
 use crate::codec::ReceivePackCodec;
 use crate::proto::Frame;
 
-/// How long a connection is read from after everything was said, so that the last words arrive.
+/// How long a connection is read from after everything was said, so that the last words arrive. What nobody reads any more
+/// is discarded before that, too, while we write; only `bytes` bounds that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Linger {
@@ -88,21 +89,23 @@ impl Linger {
             }
             Either::Right((framed, _)) => (framed, false),
         };
-        let mut rest = framed.map(|framed| Rest::new(self, framed));
-        while let (false, Some(unread)) = (is_written, &mut rest) {
-            match select(writing.as_mut(), pin!(unread.skip())).await {
+        let Some(framed) = framed else {
+            return if is_written { Ok(0) } else { writing.await.map(|()| 0) };
+        };
+        let mut rest = Rest::new(self, framed);
+        while !is_written {
+            let has_more = match select(writing.as_mut(), pin!(rest.skip())).await {
                 Either::Left((written, _)) => {
                     written?;
                     is_written = true;
+                    true
                 }
-                Either::Right((true, _)) => {}
-                Either::Right((false, _)) => break,
+                Either::Right((has_more, _)) => has_more,
+            };
+            if !has_more {
+                return writing.await.map(|()| rest.discarded);
             }
         }
-        if !is_written {
-            writing.await?;
-        }
-        let Some(mut rest) = rest else { return Ok(0) };
         let all = async { while let Ok(true) = timeout(self.idle, rest.skip()).await {} };
         let _ = timeout(self.total, all).await;
         Ok(rest.discarded)

@@ -88,7 +88,7 @@ impl<'a, 'b> Comparison<'a, 'b> {
             Ok(Some((_, data))) if data == theirs => Ok(()),
             Ok(_) => Err(collision(id)),
             // It is made from an object that is too long to be held; unless it is the budget that is spent.
-            Err(error) if error.kind() == ErrorKind::LimitExceeded => budget.spend(0),
+            Err(error) if error.kind() == ErrorKind::LimitExceeded => budget.check(),
             Err(error) => Err(error),
         }
     }

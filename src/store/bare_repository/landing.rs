@@ -48,16 +48,15 @@ impl Landing {
 
     /// Lands a sealed push; says what became of each ref. Blocks.
     pub(super) fn land(&self, sealed: Option<&Sealed>, mut request: UpdateRequest) -> Result<Report, Error> {
-        let brought = sealed.map(Sealed::brought);
-        let brought = self.until_cancelled(brought.as_ref().map_or(&(), |brought| brought));
-        let repository = self.until_cancelled(&*self.store.odb);
-        let targets = Targets { brought: &brought, repository: &repository };
+        let sealed_objects = sealed.map(Sealed::brought);
+        let brought: &dyn Objects = sealed_objects.as_ref().map_or(&(), |brought| brought);
         let rules = self.store.repository.rules();
         let settings = &self.store.settings;
         let current = CurrentBranches::read(&self.store.repository)?;
         current.judge_updates(settings.deny_current_branch, &mut request, &self.progress);
         rules.judge_deletes(&mut request, &self.progress);
         current.judge_deletes(settings.deny_delete_current, &mut request, &self.progress);
+        let targets = Targets { brought, repository: &*self.store.odb };
         rules.judge_fast_forwards(&mut request, &targets, &self.progress, || self.go_on())?;
         request.settle_atomic();
         if request.is_refused() {
@@ -124,7 +123,7 @@ impl Landing {
         examination.finish(|id| {
             self.go_on()?;
             match brought.kind_of(id) {
-                Some(_) => reader.read(id),
+                Some(_) => reader.read(id).or_else(|error| sealed.budget.check().and(Err(error))),
                 None => odb.read(id, MAX_SPECIAL_FILE),
             }
         })?;

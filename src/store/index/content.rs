@@ -81,6 +81,11 @@ impl Budget {
         Self { used, total: total.saturating_mul(64) }
     }
 
+    /// That it is not spent; unlike the error of something that is too long, which may be left out, this one ends the push.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.spend(0).map_err(|spent| Error::new(ErrorKind::InvalidPack, spent.to_string()))
+    }
+
     #[cfg(test)]
     pub(crate) fn of(total: u64) -> Self {
         Self { used: AtomicU64::new(0), total }

@@ -12,8 +12,13 @@ pub(crate) struct ObjectReader<'a, P> {
     index: &'a Index,
     maker: Maker<'a, P>,
     limits: PackLimits,
+    budget: Option<&'a Budget>,
     held: Held,
 }
+
+/// What the way from one entry to the one that it is made from costs of a budget, however short both are: bytes that could
+/// have been made in that time.
+const LINK: u64 = 8 << 10;
 
 impl Index {
     /// Reads objects of at most `max_len` bytes out of the pack. If the pack came thin, complete it first.
@@ -46,7 +51,7 @@ impl Index {
             ..PackLimits::default()
         };
         let maker = Maker::new(pack, self.table.end, self.hashing, limits, None, budget);
-        ObjectReader { index: self, maker, limits, held: Held::default() }
+        ObjectReader { index: self, maker, limits, budget, held: Held::default() }
     }
 }
 
@@ -74,14 +79,16 @@ impl<P: ReadAt> ObjectReader<'_, P> {
             last = delta;
         }
         let Content::Memory(data) = content else { return Err(super::resolve::lost()) };
-        self.hold(last, kind, Content::Memory(data.clone()));
+        if self.held.takes(last, data.len()) {
+            self.hold(last, kind, Content::Memory(data.clone()));
+        }
         Ok(Some((kind, data)))
     }
 
     /// Keeps an object of which others may be made, as long as there is room.
     fn hold(&mut self, entry: u32, kind: ObjectKind, content: Content) {
         match content {
-            Content::Memory(data) if data.len() <= Held::MAX / 4 && !self.held.objects.contains_key(&entry) => {
+            Content::Memory(data) if self.held.takes(entry, data.len()) => {
                 for old in self.held.put(entry, kind, data) {
                     self.maker.recycle(Content::Memory(old));
                 }
@@ -104,6 +111,7 @@ impl<P: ReadAt> ObjectReader<'_, P> {
                 EntryKind::RefDelta { base } => self.index.entry_of(&base),
                 _ => return Ok(chain),
             };
+            self.budget.map_or(Ok(()), |budget| budget.spend(LINK))?;
             last = base.ok_or_else(|| {
                 Error::new(ErrorKind::Store, "the base of a delta is not in the pack").with_offset(table.offset(last))
             })?;
@@ -131,6 +139,11 @@ impl Held {
     const MAX: usize = 8 << 20;
     /// What an object takes beside its data.
     const EACH: usize = 128;
+
+    /// Whether such an object is worth its room, and not held yet.
+    fn takes(&self, entry: u32, len: usize) -> bool {
+        len <= Self::MAX / 4 && !self.objects.contains_key(&entry)
+    }
 
     /// Keeps one more; gives those that had to go.
     fn put(&mut self, entry: u32, kind: ObjectKind, data: Vec<u8>) -> Vec<Vec<u8>> {

@@ -108,7 +108,7 @@ impl Incoming {
         complete_thin(&mut index, &mut self.bytes, store)?;
         let budget = Budget::for_reading(index.pack_len());
         let mut reader = index.reader_within(&self.bytes, MAX_SPECIAL_FILE, &budget);
-        self.examination.finish(|id| match reader.read(id)? {
+        self.examination.finish(|id| match reader.read(id).or_else(|error| budget.check().and(Err(error)))? {
             Some(object) => Ok(Some(object)),
             None => store.read(id, MAX_SPECIAL_FILE),
         })?;

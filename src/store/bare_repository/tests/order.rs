@@ -45,6 +45,40 @@ fn git_repack_beside_a_push_does_not_take_its_pack() {
     }
 }
 
+/// A branch is renamed, and whoever waits for the push leaves when the old one is about to go.
+#[test]
+fn once_refs_move_all_of_them_do() {
+    let world = World::new();
+    let bare = world.restore();
+    let push = world.push(&world.before, false, &[("loose", None), ("renamed", Some(1))]);
+    let (leave, leaves) = tokio::sync::oneshot::channel();
+    let (gone, is_gone) = std::sync::mpsc::channel();
+    let leave = move || {
+        leave.send(()).unwrap();
+        is_gone.recv().unwrap();
+    };
+    let is_deletion =
+        |operation: &Operation<'_>| matches!(operation, Operation::Remove(path) if path.ends_with("refs/heads/loose"));
+    let fs = Fs::hooked(Arc::new(Meanwhile(Mutex::new(Some(leave)), is_deletion)));
+    let store = BareRepository::new(Repository::open_with(&bare, &fs).unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let advertisement = store.advertise().await.unwrap();
+        let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+        let request = std::io::Cursor::new(push.request.clone());
+        let (serve, mut said) = (Serve::new(), Vec::new());
+        tokio::select! {
+            _ = serve.serve(request, &mut said, advertisement, service) => unreachable!("the push waits"),
+            left = leaves => left.unwrap(),
+        }
+        gone.send(()).unwrap();
+    });
+    // What is at work on another thread is waited for.
+    drop(runtime);
+    assert_eq!(values(&bare), push.after);
+    assert_sound(&bare, "a push that was left");
+}
+
 /// A `git repack -ad` that saw a pack of this content removes it by its name when it is done: ours must have another.
 #[test]
 fn the_same_pack_is_another_file_each_time() {
