@@ -14,8 +14,7 @@ use crate::proto::{Command, Reply, Report};
 use crate::push::{Pack, Progress, ProgressText, Push};
 use crate::{BoxError, Error};
 
-/// The service's future.
-type Outcome = dyn Future<Output = Result<Report, BoxError>> + Send;
+type ServiceFuture = dyn Future<Output = Result<Report, BoxError>> + Send;
 
 /// What the server says from the head of a push to its end: text and keep-alives while the service works, then the
 /// report, then the flush-pkt.
@@ -24,7 +23,7 @@ type Outcome = dyn Future<Output = Result<Report, BoxError>> + Send;
 /// body. Dropped before, it drops the service's future, and so rolls the push back.
 pub struct Replies {
     /// Until it is done: it may hold what is left of the body.
-    future: Option<Pin<Box<Outcome>>>,
+    future: Option<Pin<Box<ServiceFuture>>>,
     stage: Stage,
     text: ProgressText,
     commands: Vec<Command>,
