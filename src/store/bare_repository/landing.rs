@@ -56,6 +56,7 @@ impl Landing {
         current.judge_updates(settings.deny_current_branch, &mut request, &self.progress);
         rules.judge_deletes(&mut request, &self.progress);
         current.judge_deletes(settings.deny_delete_current, &mut request, &self.progress);
+        // Whatever happens: once refs move, all of them do.
         let targets = Targets { brought, repository: &*self.store.odb };
         rules.judge_fast_forwards(&mut request, &targets, &self.progress, || self.go_on())?;
         request.settle_atomic();
