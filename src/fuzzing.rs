@@ -404,7 +404,7 @@ impl AsideFile for Mutex<Vec<u8>> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.lock().unwrap().resize(len as usize, 0);
+        self.lock().unwrap().truncate(len as usize);
         Ok(())
     }
 }
