@@ -102,6 +102,14 @@ impl Error {
         Self { inner: Arc::new(inner) }
     }
 
+    /// As said by somebody who does not read from the client: a connection that failed is the server's own trouble there.
+    pub(crate) fn of_the_server(self) -> Self {
+        match self.kind() {
+            ErrorKind::Transport => Self::store("reading or writing failed", self),
+            _ => self,
+        }
+    }
+
     /// The class of the error.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
@@ -158,7 +166,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// Errors of reading and writing are the transport's: the codec's `io::Error`s all come from there.
+/// Errors of reading and writing are the transport's: the codec's `io::Error`s all come from there. Those of a policy, of
+/// whoever looks at objects or verifies a signature, and of a store become the server's own trouble where they come out.
 impl From<io::Error> for Error {
     fn from(source: io::Error) -> Self {
         Self::new(ErrorKind::Transport, "the connection failed").with_source(source)

@@ -119,6 +119,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod git_config;
+mod yield_now;
 
 pub mod certificate;
 pub mod checksum;

@@ -5,26 +5,30 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::codec::ReceivePackCodec;
+use receive_pack::fsck::{Checks, Message, Severity};
 use receive_pack::limit::LimitLayer;
-use receive_pack::proto::{Limits, Report};
-use receive_pack::push::{Pack, Push};
-use receive_pack::receive::ReceivePack;
+use receive_pack::proto::{Limits, ObjectKind, Report};
+use receive_pack::push::{Pack, Progress, Push};
+use receive_pack::receive::{PreReceive, ReceivePack, Received};
 use receive_pack::serve::{self, Serve};
 use receive_pack::store::{MemoryStore, Store};
 use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
 use support::format::{format, made_up};
 use support::git::{Output, Repo};
+use support::io::Script;
 use support::pack;
 use support::request::{Request, pkt};
 use support::rng::Rng;
-use support::server::{heard, in_time};
+use support::server::{heard, in_time, serve_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tower::{Service, ServiceBuilder};
 
 /// Serves git:// on a free port for as long as the runtime lives: each connection gets a service of its own.
@@ -94,6 +98,138 @@ async fn a_long_report_reaches_a_client_that_reads_nothing_until_it_has_sent_all
         let reply = heard(&said.await).1;
         assert!(reply.refs.len() >= 9_999 && reply.refs.iter().all(|(_, result)| result.is_err()), "{reply:?}");
     }
+}
+
+/// Warnings by the thousand while the pack comes in: no more of them than some buffers hold, and nobody reads them yet.
+#[tokio::test]
+async fn what_is_said_keeps_no_client_from_sending() {
+    let mut builder = pack::PackBuilder::new(format());
+    let file = builder.blob(b"text");
+    for number in 0..5_000 {
+        builder.object(ObjectKind::Tree, &[format!("0100644 {number}\0").as_bytes(), file.as_bytes()].concat());
+    }
+    let request = Request::new().create("refs/tags/file", file).pack(builder.finish()).bytes();
+    let store =
+        MemoryStore::new(format()).check_objects(Checks::new().set(Message::ZeroPaddedFilemode, Severity::Warning));
+    let (mut client, server) = tokio::io::duplex(4 << 10);
+    let (read, write) = tokio::io::split(server);
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
+    let advertisement = store.advertise().await.expect("an advertisement");
+    tokio::spawn(async move { Serve::new().serve(read, write, advertisement, service).await });
+    let said = in_time(async {
+        client.write_all(&request).await.expect("all is taken");
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.expect("an answer");
+        said
+    });
+    let reply = heard(&said.await).1;
+    assert!(reply.refs[0].1.is_ok(), "{reply:?}");
+    assert!(reply.progress.contains("zeroPaddedFilemode"), "{reply:?}");
+    assert!(reply.progress.contains(" lines more\n"), "what is beyond 64 KiB is counted: {reply:?}");
+}
+
+/// A client that sends for longer than it may be silent as a reader, and reads only then.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_still_sends_need_not_read() {
+    let pack = pack::BigPack::new(pack::Shape { seed: 5, large: 1, large_size: 2_000, small_per_large: 100 });
+    let request = Request::new().create("refs/heads/main", pack.tip()).pack(pack.to_bytes()).bytes();
+    let store = MemoryStore::new(format());
+    let advertisement = store.advertise().await.expect("an advertisement");
+    let (mut client, server) = tokio::io::duplex(4 << 10);
+    let (read, write) = tokio::io::split(server);
+    let talk = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
+    let talk = ServiceBuilder::new()
+        .map_request(|push: Push<Pack<_>>| {
+            push.extensions().get::<Progress>().expect("a way to the pusher").note("x".repeat(32 << 10));
+            push
+        })
+        .service(talk);
+    let serve = Serve::new().write_timeout(Duration::from_secs(5));
+    let served = tokio::spawn(async move { serve.serve(read, write, advertisement, talk).await });
+    for piece in request.chunks(request.len().div_ceil(30)) {
+        client.write_all(piece).await.expect("all is taken");
+        sleep(Duration::from_secs(1)).await;
+    }
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.expect("an answer");
+    assert!(heard(&said).1.refs[0].1.is_ok());
+    assert!(served.await.expect("it is served").expect("no error").report().is_some());
+}
+
+/// A push that waits for its turn has all its time before it.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_does_not_run_while_the_service_is_not_ready() {
+    let pack = pack::BigPack::new(pack::Shape { seed: 5, large: 1, large_size: 2_000, small_per_large: 1 });
+    let request = Request::new().create("refs/heads/main", pack.tip()).pack(pack.to_bytes()).bytes();
+    let store = MemoryStore::new(format());
+    let advertisement = store.advertise().await.expect("an advertisement");
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
+    let turn = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let others = turn.clone().acquire_owned().await.expect("a turn");
+    let service = tower::limit::ConcurrencyLimit::with_semaphore(service, turn);
+    let (mut client, server) = tokio::io::duplex(4 << 10);
+    let (read, write) = tokio::io::split(server);
+    let serve = Serve::new().deadline(Duration::from_secs(3));
+    tokio::spawn(async move { serve.serve(read, write, advertisement, service).await });
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(60)).await;
+        drop(others);
+    });
+    let (head, rest) = request.split_at(request.len() - 1);
+    client.write_all(head).await.expect("all is taken");
+    sleep(Duration::from_secs(61)).await;
+    client.write_all(rest).await.expect("all is taken");
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.expect("an answer");
+    let reply = heard(&said).1;
+    assert!(reply.refs[0].1.is_ok(), "{reply:?}");
+}
+
+/// What a policy reads is no connection to the client.
+#[tokio::test]
+async fn the_trouble_of_a_policy_is_the_servers_own() {
+    #[derive(Clone)]
+    struct Broken;
+    impl PreReceive for Broken {
+        async fn pre_receive(&self, _: &mut Received<'_>) -> Result<(), Error> {
+            std::fs::read("/there/is/no/list/of/rules")?;
+            Ok(())
+        }
+    }
+    let pack = pack::BigPack::new(pack::Shape { seed: 5, large: 1, large_size: 2_000, small_per_large: 1 });
+    let request = Request::new().create("refs/heads/main", pack.tip()).pack(pack.to_bytes());
+    let (served, said) = serve_with(MemoryStore::new(format()), Broken, Script::of(request.bytes())).await;
+    assert_eq!(heard(&said).1.unpack, "internal error");
+    let served = served.expect("the client was told");
+    assert_eq!(served.error().expect("it is for the log").to_string(), "reading or writing failed");
+}
+
+#[tokio::test]
+async fn refs_that_could_be_no_files_are_refused_in_memory_as_well() {
+    let store = MemoryStore::new(format());
+    let first = pack::BigPack::new(pack::Shape { seed: 5, large: 1, large_size: 2_000, small_per_large: 1 });
+    let push = async |request: Request| {
+        let (_, said) = support::server::serve(store.clone(), Script::of(request.bytes())).await;
+        heard(&said).1.refs.into_iter().map(|(_, result)| result.err().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let create = |name: &str| Request::new().create(name, first.tip());
+    let empty = || pack::PackBuilder::new(format()).finish();
+    let conflict = "refname conflict";
+    assert_eq!(push(create("refs/heads/a").pack(first.to_bytes())).await, [""]);
+    assert_eq!(push(create("refs/heads/a/b").pack(empty())).await, [conflict]);
+    assert_eq!(push(create("refs/heads/c/d").create("refs/heads/c", first.tip()).pack(empty())).await, ["", conflict]);
+    // One that goes makes room, unless all is one.
+    let swap = || create("refs/heads/a/b").delete("refs/heads/a", first.tip()).pack(empty());
+    assert_eq!(push(swap().capability("atomic")).await, [conflict, "atomic push failure"]);
+    assert_eq!(push(swap()).await, ["", ""]);
+    let names: Vec<_> = store.refs().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["refs/heads/a/b", "refs/heads/c/d"]);
+    // What no ref took is not kept.
+    let objects = store.object_ids().len();
+    let second = pack::BigPack::new(pack::Shape { seed: 6, large: 1, large_size: 2_000, small_per_large: 1 });
+    let late = Request::new().update("refs/heads/c/d", made_up('1'), second.tip()).pack(second.to_bytes());
+    assert_eq!(push(late).await, ["incorrect old value provided"]);
+    assert_eq!(store.object_ids().len(), objects);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,7 @@ where
             let refusal = match found {
                 None => required.then_some("push must be signed"),
                 Some((nonce, verify)) => {
-                    let signature = match verify.await {
+                    let signature = match verify.await.map_err(Error::of_the_server) {
                         Ok(signature) => signature,
                         Err(error) if error.is_remote() => {
                             return Ok(Report::refused(error.to_string(), push.request().commands()));

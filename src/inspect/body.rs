@@ -58,7 +58,9 @@ where
             return Poll::Ready(None);
         }
         let item = ready!(this.body.poll_next(cx));
-        let item = item.map(|item| item.and_then(|frame| this.inspector.frame(&frame).map(|()| frame)));
+        let item = item.map(|item| {
+            item.and_then(|frame| this.inspector.frame(&frame).map(|()| frame).map_err(Error::of_the_server))
+        });
         *this.ended = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }

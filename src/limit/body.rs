@@ -41,7 +41,10 @@ where
         if *this.ended {
             return Poll::Ready(None);
         }
-        let Some(item) = ready!(this.body.poll_next(cx)) else { return Poll::Ready(None) };
+        let Some(item) = ready!(this.body.poll_next(cx)) else {
+            *this.ended = true;
+            return Poll::Ready(None);
+        };
         let item = item.and_then(|frame| {
             let mut count = Count { pack: this.pack_bytes, inflated: this.inflated_bytes };
             count.add(&frame, this.limits).map(|()| frame)

@@ -66,6 +66,15 @@ impl<R> Pack<R> {
         self.deadline = deadline.into().map(|deadline| Box::pin(sleep_until(deadline)));
     }
 
+    /// Puts the [deadline](Self::set_deadline) off, if there is one: somebody else than the client took his time.
+    pub(crate) fn wait_longer(&mut self, by: Duration) {
+        if let Some(deadline) = &mut self.deadline
+            && let Some(end) = deadline.deadline().checked_add(by)
+        {
+            deadline.as_mut().reset(end);
+        }
+    }
+
     /// Becomes true when the pack is in.
     pub(crate) fn completion(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.complete)

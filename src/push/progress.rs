@@ -117,13 +117,23 @@ impl ProgressText {
             if let Some(text) = self.notes.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return Poll::Ready(text);
             }
-            match self.receiver.poll_recv(cx) {
+            let received = match self.receiver.poll_recv(cx) {
+                Poll::Ready(received) => received,
+                // It says so as well if the task has had its turn, and there may be no other.
+                Poll::Pending => self.receiver.try_recv().ok(),
+            };
+            match received {
                 // A note is there, or was a moment ago.
-                Poll::Ready(Some(text)) if text.is_empty() => {}
-                Poll::Ready(Some(text)) => return Poll::Ready(text),
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                Some(text) if text.is_empty() => {}
+                Some(text) => return Poll::Ready(text),
+                None => return Poll::Pending,
             }
         }
+    }
+
+    /// From now on nobody listens, and nobody who speaks waits.
+    pub(crate) fn close(&mut self) {
+        self.receiver.close();
     }
 }
 

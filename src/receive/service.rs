@@ -84,10 +84,10 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
         body: impl Stream<Item = Result<PackFrame, Error>> + Send,
     ) -> Result<Report, Error> {
         let meter = Meter::new(&progress, "Receiving objects");
-        let mut quarantine = self.store.quarantine(&request, progress.clone()).await?;
+        let mut quarantine = self.store.quarantine(&request, progress.clone()).await.map_err(Error::of_the_server)?;
         let judged = async {
             let complete = fill(&mut quarantine, body, meter).await?;
-            quarantine.seal(&mut request, &complete).await?;
+            quarantine.seal(&mut request, &complete).await.map_err(Error::of_the_server)?;
             request.settle_atomic();
             if !request.is_refused() {
                 let mut received = Received::new(&mut request, extensions, &progress, &quarantine);
@@ -97,7 +97,7 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
                         let reason = error.to_string();
                         request.refuse_where(|_| Some(reason.clone()));
                     }
-                    result => result?,
+                    result => result.map_err(Error::of_the_server)?,
                 }
                 // The policy may have named other refs.
                 judge_names(&mut request, &progress);
@@ -106,7 +106,7 @@ impl<St: Store, P: PreReceive> ReceivePack<St, P> {
             Ok(())
         };
         match judged.await {
-            Ok(()) if !request.is_refused() => quarantine.commit(request).await,
+            Ok(()) if !request.is_refused() => quarantine.commit(request).await.map_err(Error::of_the_server),
             Ok(()) => {
                 quarantine.abort().await;
                 Ok(request.report())
@@ -139,7 +139,7 @@ async fn fill(
             // What an opaque pack holds is not known.
             PackFrame::Object(_) | PackFrame::Data(_) => {}
         }
-        quarantine.write(frame).await?;
+        quarantine.write(frame).await.map_err(Error::of_the_server)?;
     }
     Err(Error::new(ErrorKind::IncompletePack, "the pack is incomplete: early EOF"))
 }

@@ -29,43 +29,44 @@ impl Pattern {
         Self { parts }
     }
 
-    /// Whether all of the name matches. Takes the product of both lengths, whatever stars there are.
+    /// Whether all of the name matches. Takes the product of both lengths at most, whatever stars there are.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
-        // `open[n]`: the first `n` parts match what was read of the name.
-        let mut open = vec![false; self.parts.len().saturating_add(1)];
-        if let Some(first) = open.first_mut() {
-            *first = true;
-        }
-        self.skip_stars(&mut open);
+        // How many of the first parts match what was read of the name: in order, and mostly there is one such number.
+        let (mut open, mut next) = (Vec::new(), Vec::new());
+        self.open(&mut open, 0);
         for byte in name {
-            let mut next = vec![false; open.len()];
-            for (n, part) in self.parts.iter().enumerate().filter(|(n, _)| open.get(*n) == Some(&true)) {
+            let matches_whatever_comes = self.parts.last() == Some(&Part::Anything) && self.is_end(&open);
+            if matches_whatever_comes || open.is_empty() {
+                return matches_whatever_comes;
+            }
+            for &n in &open {
                 // A star takes the byte and stays; a byte is taken and gone.
-                let reached = match part {
-                    Part::Byte(wanted) => (wanted == byte).then_some(n.saturating_add(1)),
-                    Part::WithinLevel => (*byte != b'/').then_some(n),
-                    Part::Anything => Some(n),
-                };
-                if let Some(slot) = reached.and_then(|reached| next.get_mut(reached)) {
-                    *slot = true;
+                match self.parts.get(n) {
+                    Some(Part::Byte(wanted)) if wanted == byte => self.open(&mut next, n.saturating_add(1)),
+                    Some(Part::WithinLevel) if *byte != b'/' => self.open(&mut next, n),
+                    Some(Part::Anything) => self.open(&mut next, n),
+                    _ => {}
                 }
             }
-            self.skip_stars(&mut next);
-            open = next;
+            std::mem::swap(&mut open, &mut next);
+            next.clear();
         }
-        open.last() == Some(&true)
+        self.is_end(&open)
     }
 
-    /// A star may stand for nothing.
-    fn skip_stars(&self, open: &mut [bool]) {
-        for (n, part) in self.parts.iter().enumerate() {
-            if open.get(n) == Some(&true)
-                && !matches!(part, Part::Byte(_))
-                && let Some(slot) = open.get_mut(n.saturating_add(1))
-            {
-                *slot = true;
+    /// Notes that the first `n` parts match. No two stars follow each other, so that the numbers come in order.
+    fn open(&self, open: &mut Vec<usize>, n: usize) {
+        let is_star = matches!(self.parts.get(n), Some(Part::WithinLevel | Part::Anything));
+        // A star may stand for nothing.
+        for n in [Some(n), is_star.then(|| n.saturating_add(1))].into_iter().flatten() {
+            if open.last().is_none_or(|last| *last < n) {
+                open.push(n);
             }
         }
+    }
+
+    fn is_end(&self, open: &[usize]) -> bool {
+        open.last() == Some(&self.parts.len())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::proto::Command;
 use crate::push::UpdateRequest;
 use crate::receive::{PreReceive, Received};
 use crate::store::ancestry::{Ancestry, MAX_COMMIT, Step, Verdict};
+use crate::yield_now::yield_now;
 
 /// Which refs may be pushed, and how. Each refusal has git's own reason where git has the rule. Cheap to clone.
 ///
@@ -80,9 +81,9 @@ impl RefRules {
         self.deny_deletes(patterns.clone()).deny_non_fast_forwards(patterns)
     }
 
-    /// How many commits are looked at to find out whether one update is a fast-forward; past that it is refused:
-    /// `history too long to tell a fast-forward`. Default 100,000. Those are looked at that only one of both values
-    /// reaches, each with one read of the store.
+    /// How many commits are read to find out whether the updates of a push are fast-forwards; an update that needs more is
+    /// refused: `history too long to tell a fast-forward`. Default 100,000, of about 150 bytes each. Those are read that
+    /// only one of both values reaches, each once.
     #[must_use]
     pub fn max_commits(mut self, commits: usize) -> Self {
         self.max_commits = commits;
@@ -115,11 +116,13 @@ impl PreReceive for RefRules {
         self.judge_head(push.request_mut());
         let updates = push.request().open().filter(|(_, command)| self.must_fast_forward(command));
         let updates: Vec<_> = updates.map(|(place, command)| (place, command.old, command.new)).collect();
+        let mut ancestry = Ancestry::new(push.request().format(), self.max_commits);
         for (place, old, new) in updates {
-            let mut ancestry = Ancestry::new(old, new, self.max_commits);
+            ancestry.ask(old, new);
             let verdict = loop {
                 match ancestry.step() {
                     Step::Done(verdict) => break verdict,
+                    Step::Pause => yield_now().await,
                     Step::Read(id) => {
                         let object = push.object(&id, MAX_COMMIT).await?;
                         ancestry.give(id, object.as_ref().map(|(kind, data)| (*kind, &data[..])));

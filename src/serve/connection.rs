@@ -1,6 +1,9 @@
 use std::future::ready;
-use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{io, mem};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -148,15 +151,16 @@ impl Serve {
     }
 
     /// How long the client may take to send the whole push, from the advertisement to the last byte of the pack. A
-    /// client that dribbles, and so never falls silent, ends here. What the server itself does with the pack afterwards
-    /// does not count. Not limited unless set.
+    /// client that dribbles, and so never falls silent, ends here. The time in which the service is not
+    /// [ready](Service::poll_ready) for the push does not count, nor what the server does with the pack afterwards; a store
+    /// that takes the pack more slowly than the client sends it does. Not limited unless set.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.deadline = deadline.into();
         self
     }
 
-    /// How long the client may take nothing of what it is told. Default 5 minutes. A client that does not read holds up
-    /// the push that it sent: the connection is then given up, and the push rolled back if its refs have not moved yet.
+    /// How long the client may take nothing of what it is told, once it has sent its pack: some read nothing before. Default
+    /// 5 minutes. The connection is then given up, and the push rolled back if its refs have not moved yet.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
         self
@@ -203,6 +207,7 @@ impl Serve {
             negotiated: Negotiated::default(),
             buffer: BytesMut::new(),
             timeout: self.write_timeout,
+            is_awaited: Arc::new(AtomicBool::new(true)),
         };
         let mut framed = self.framed(read, &advertisement);
         let mut request = UpdateRequest::new(advertisement.format());
@@ -214,8 +219,8 @@ impl Serve {
         match head {
             Ok(true) => {}
             Ok(false) => {
-                out.close().await?;
-                return Ok(Served { report: None, error: None, discarded: 0 });
+                let discarded = self.linger.discard_beside(ready(Some(framed)), out.close()).await?;
+                return Ok(Served { report: None, error: None, discarded });
             }
             Err(error) => {
                 let _ = self.answer_malformed_head(&mut out, framed, &request, &error).await;
@@ -226,10 +231,11 @@ impl Serve {
         let mut pack = Pack::new(framed);
         patience.apply(&mut pack);
         let reclaim = pack.reclaim();
+        out.is_awaited = pack.completion();
         let mut replies = Replies::new(Push::new(request, pack), service, self.keep_alive);
         let writing = async {
             while let Some(reply) = replies.next().await {
-                out.say(&reply).await?;
+                replies.beside(out.say(&reply)).await?;
             }
             out.close().await
         };
@@ -284,7 +290,12 @@ struct Writer<'a, W> {
     negotiated: Negotiated,
     buffer: BytesMut,
     timeout: Option<Duration>,
+    /// Whether the client has nothing left to do but to read.
+    is_awaited: Arc<AtomicBool>,
 }
+
+/// A buffer beyond this is not kept: that of an advertisement may be large.
+const BUFFER: usize = 64 << 10;
 
 impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     async fn say(&mut self, reply: &Reply) -> Result<(), Error> {
@@ -295,34 +306,44 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
             return Ok(());
         }
         self.write().await?;
-        in_time(self.timeout, self.write.flush()).await
+        self.in_time(async |write| write.flush().await).await
     }
 
     async fn write(&mut self) -> Result<(), Error> {
-        while !self.buffer.is_empty() {
-            let written = in_time(self.timeout, self.write.write(&self.buffer)).await?;
+        let mut buffer = mem::take(&mut self.buffer);
+        while !buffer.is_empty() {
+            let written = self.in_time(async |write| write.write(&buffer).await).await?;
             if written == 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
-            self.buffer.advance(written);
+            buffer.advance(written);
+        }
+        if buffer.capacity() <= BUFFER {
+            self.buffer = buffer;
         }
         Ok(())
     }
 
     async fn close(&mut self) -> Result<(), Error> {
         self.write().await?;
-        in_time(self.timeout, self.write.shutdown()).await
+        self.in_time(async |write| write.shutdown().await).await
     }
-}
 
-/// The output of a step of writing, unless the client does not let it happen.
-async fn in_time<T>(limit: Option<Duration>, step: impl Future<Output = io::Result<T>>) -> Result<T, Error> {
-    let Some(limit) = limit else { return Ok(step.await?) };
-    match timeout(limit, step).await {
-        Ok(result) => Ok(result?),
-        Err(_) => {
-            let text = format!("the client read nothing for {} seconds", limit.as_secs());
-            Err(Error::new(ErrorKind::TimedOut, text))
+    /// The output of a step of writing, unless the client does not let it happen.
+    async fn in_time<T>(&mut self, step: impl AsyncFnOnce(&mut W) -> io::Result<T>) -> Result<T, Error> {
+        let mut step = pin!(step(self.write));
+        let Some(limit) = self.timeout else { return Ok(step.await?) };
+        loop {
+            let was_awaited = self.is_awaited.load(Ordering::Relaxed);
+            match timeout(limit, step.as_mut()).await {
+                Ok(result) => return Ok(result?),
+                // It may have been sending all the time.
+                Err(_) if !was_awaited => {}
+                Err(_) => {
+                    let text = format!("the client read nothing for {} seconds", limit.as_secs());
+                    return Err(Error::new(ErrorKind::TimedOut, text));
+                }
+            }
         }
     }
 }

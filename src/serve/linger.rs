@@ -1,7 +1,6 @@
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::mem;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,6 +13,7 @@ use crate::Error;
 use crate::checksum::WORK_PER_POLL;
 use crate::codec::ReceivePackCodec;
 use crate::proto::Frame;
+use crate::yield_now::yield_now;
 
 /// How long a connection is read from after everything was said, so that the last words arrive. What nobody reads any more
 /// is discarded before that, too, while we write; only `bytes` bounds that.
@@ -148,19 +148,6 @@ impl<R: AsyncRead + Unpin> Rest<R> {
             _ => false,
         }
     }
-}
-
-/// Lets other tasks have the thread once. Tokio's own needs its runtime, which the core does without.
-async fn yield_now() {
-    let mut has_yielded = false;
-    poll_fn(|cx| {
-        if mem::replace(&mut has_yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Reads what there is of a push; says whether that is its end. Of one that is malformed nobody knows.

@@ -1,13 +1,13 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use crate::proto::{Command, Reply, Report};
@@ -57,7 +57,9 @@ impl Replies {
         let keep_alive = keep_alive.map(|interval| KeepAlive::new(interval, push.body().completion()));
         push.extensions_mut().insert(progress);
         let future = async move {
+            let begun = Instant::now();
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+            push.body_mut().wait_longer(begun.elapsed());
             service.call(push).await.map_err(Into::into)
         };
         Self { future: Some(Box::pin(future)), stage: Stage::Working, text, commands, keep_alive, outcome: None }
@@ -66,6 +68,29 @@ impl Replies {
     /// What the service answered; `None` before the report was given.
     pub fn into_outcome(self) -> Option<Result<Report, BoxError>> {
         self.outcome
+    }
+
+    /// Does something else, and the service its work meanwhile: a client that reads only when it has sent all must not be
+    /// kept from sending by what it is told.
+    pub(super) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            let polled = other.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.poll_service(cx);
+            }
+            polled
+        })
+        .await
+    }
+
+    fn poll_service(&mut self, cx: &mut Context<'_>) {
+        if let Some(future) = &mut self.future
+            && let Poll::Ready(outcome) = future.as_mut().poll(cx)
+        {
+            self.future = None;
+            self.outcome = Some(outcome);
+        }
     }
 
     fn report(&self) -> Option<Report> {
@@ -86,7 +111,9 @@ impl Stream for Replies {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         let this = &mut *self;
         loop {
-            // Text comes first, also what was said just before the service was done.
+            // Before the text, which somebody on another thread may add to as fast as it is taken.
+            this.poll_service(cx);
+            // Text comes before the report, also what was said just before the service was done.
             if let (Stage::Working | Stage::Report, Poll::Ready(text)) = (this.stage, this.text.poll_text(cx)) {
                 if let Some(keep_alive) = &mut this.keep_alive {
                     keep_alive.reset();
@@ -94,19 +121,14 @@ impl Stream for Replies {
                 return Poll::Ready(Some(Reply::Progress(text)));
             }
             match this.stage {
-                Stage::Working => match this.future.as_mut().map(|future| future.as_mut().poll(cx)) {
-                    Some(Poll::Ready(outcome)) => {
-                        this.future = None;
-                        this.outcome = Some(outcome);
-                        this.stage = Stage::Report;
-                    }
-                    Some(Poll::Pending) | None => {
-                        let Some(keep_alive) = &mut this.keep_alive else { return Poll::Pending };
-                        return keep_alive.poll_elapsed(cx).map(|()| Some(Reply::KeepAlive));
-                    }
-                },
+                Stage::Working if this.outcome.is_some() => this.stage = Stage::Report,
+                Stage::Working => {
+                    let Some(keep_alive) = &mut this.keep_alive else { return Poll::Pending };
+                    return keep_alive.poll_elapsed(cx).map(|()| Some(Reply::KeepAlive));
+                }
                 Stage::Report => {
                     this.stage = Stage::Flush;
+                    this.text.close();
                     return Poll::Ready(this.report().map(Reply::Report));
                 }
                 Stage::Flush => {

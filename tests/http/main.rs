@@ -16,7 +16,7 @@ use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
 use receive_pack::proto::{Advertisement, ObjectKind, Report};
 use receive_pack::push::{Pack, Progress, Push};
-use receive_pack::receive::ReceivePack;
+use receive_pack::receive::{PreReceive, ReceivePack, Received};
 use receive_pack::store::{MemoryStore, Store};
 use receive_pack::transport::http::{HttpReceivePack, HttpRequest, Refusal, ReplyBody, RequestBody, Target};
 use receive_pack::{BoxError, Error, ErrorKind};
@@ -266,6 +266,49 @@ async fn full_duplex_speaks_before_the_request_has_ended() {
     drop(sender);
     let Ok(rest) = in_time(body.collect()).await;
     Reply::side_band(&rest.to_bytes()).assert_ok();
+}
+
+/// A policy that says a word when the pack is in.
+#[derive(Clone)]
+struct Talks;
+
+impl PreReceive for Talks {
+    async fn pre_receive(&self, push: &mut Received<'_>) -> Result<(), Error> {
+        push.progress().note("welcome");
+        Ok(())
+    }
+}
+
+/// Nothing is said before the request has ended, and what a meter says until then is more than is held.
+#[tokio::test(start_paused = true)]
+async fn the_meter_of_a_long_upload_leaves_room_for_what_is_said_at_its_end() {
+    let pack = pack::BigPack::new(pack::Shape { seed: 3, large: 1, large_size: 2000, small_per_large: 3_000 });
+    let request = Request::new().create("refs/heads/main", pack.tip()).pack(pack.to_bytes()).bytes();
+    let pieces: Vec<_> = request.chunks(request.len().div_ceil(2_500)).map(Bytes::copy_from_slice).collect();
+    let body = stream::iter(pieces).then(|piece| async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        Ok::<_, Infallible>(http_body::Frame::data(piece))
+    });
+    let body = StreamBody::new(Box::pin(body));
+    let call = HttpCall::post("/demo.git/git-receive-pack").header("content-type", REQUEST).body(body).unwrap();
+    let store = MemoryStore::new(format());
+    let service = HttpReceivePack::new(move |_: HttpRequest| {
+        let store = store.clone();
+        async move {
+            let advertisement = store.advertise().await?;
+            let service = ReceivePack::new(store).pre_receive(Talks);
+            Ok::<_, Refusal>(Target::new(
+                advertisement,
+                ServiceBuilder::new().layer(ChecksumLayer::new()).service(service),
+            ))
+        }
+    });
+    let Ok(response) = service.oneshot(call).await;
+    let Ok(said) = response.into_body().collect().await;
+    let reply = Reply::side_band(&said.to_bytes());
+    reply.assert_ok();
+    assert!(reply.progress.contains("Receiving objects: 100% ("), "{reply:?}");
+    assert!(reply.progress.contains("welcome\n"), "{reply:?}");
 }
 
 #[tokio::test]

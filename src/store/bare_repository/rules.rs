@@ -1,14 +1,14 @@
 use super::current_branch::Deny;
 use crate::fsck::{Checks, Message, Severity};
 use crate::git_config::Config;
-use crate::proto::{Command, ObjectId, ObjectKind};
+use crate::proto::{Command, ObjectKind};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::ancestry::{Ancestry, Step, Verdict};
 use crate::store::complete::Objects;
 use crate::{Error, ErrorKind};
 
-/// How many commits are looked at to find out whether one update is a fast-forward: of a history of a million commits all,
-/// in some 150 MB.
+/// How many commits are read to find out whether the updates of a push are fast-forwards: of a history of a million commits
+/// all, in some 150 MB.
 const MAX_COMMITS: usize = 1_000_000;
 
 /// What a repository's own configuration says of the pushes that it takes (git-config, `receive.*`).
@@ -65,8 +65,10 @@ impl Rules {
             return Ok(());
         }
         let mut refusals = Vec::new();
+        let mut ancestry = Ancestry::new(request.format(), MAX_COMMITS);
         for (place, command) in request.open().filter(|(_, command)| command.is_update() && is_branch(command)) {
-            let reason = match judge(command.old, command.new, objects, &mut go_on)? {
+            ancestry.ask(command.old, command.new);
+            let reason = match judge(&mut ancestry, objects, &mut go_on)? {
                 Verdict::Ancestor => continue,
                 Verdict::NoCommit => "bad ref",
                 Verdict::TooLong => "history too long to tell a fast-forward",
@@ -86,15 +88,14 @@ impl Rules {
 }
 
 fn judge(
-    old: ObjectId,
-    new: ObjectId,
+    ancestry: &mut Ancestry,
     objects: &impl Objects,
     go_on: &mut impl FnMut() -> Result<(), Error>,
 ) -> Result<Verdict, Error> {
-    let mut ancestry = Ancestry::new(old, new, MAX_COMMITS);
     loop {
         match ancestry.step() {
             Step::Done(verdict) => return Ok(verdict),
+            Step::Pause => go_on()?,
             Step::Read(id) => {
                 go_on()?;
                 let is_commit = objects.kind(&id)? == Some(ObjectKind::Commit);

@@ -1,6 +1,7 @@
 use super::options::Hashing;
 use super::table::Table;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::{Error, ErrorKind};
 
 /// What a pack holds: its entries, in the order of the pack and in the order of their ids.
 #[derive(Debug)]
@@ -108,7 +109,6 @@ impl Index {
     }
 
     /// An id that the pack holds more than once, if there is one, or would when it is completed.
-    #[cfg(any(feature = "bare-repository", feature = "_fuzzing", test))]
     pub(crate) fn duplicate(&self) -> Option<ObjectId> {
         let mut last = super::table::NONE;
         let twice = self.order.iter().find(|&&entry| {
@@ -117,6 +117,17 @@ impl Index {
         });
         let twice = twice.map(|&entry| self.table.id(entry));
         twice.or_else(|| self.external.iter().find(|id| self.entry_of(id).is_some()).copied())
+    }
+
+    /// Refuses a pack that holds an object twice: some that read it later would go in circles among objects that are
+    /// made of each other's twins.
+    pub(crate) fn refuse_duplicates(&self) -> Result<(), Error> {
+        match self.duplicate() {
+            Some(id) => {
+                Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The first entry with this id.

@@ -3,6 +3,7 @@
 mod links;
 mod pack;
 mod quarantine;
+mod refs;
 mod store;
 
 #[cfg(feature = "_fuzzing")]

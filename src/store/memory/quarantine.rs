@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::links::Links;
 use super::pack::Bytes;
-use super::store::{Brought, Pack, Repository};
+use super::refs::move_refs;
+use super::store::{Brought, Pack};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::complete::{self, Exact, Objects, PackIds, Targets};
@@ -41,7 +42,9 @@ struct Incoming {
 
 impl MemoryQuarantine {
     pub(super) fn new(store: MemoryStore, progress: Progress) -> Self {
-        let indexer = Indexer::new(IndexOptions::new(store.format()));
+        let mut options = IndexOptions::new(store.format());
+        options.limits = store.limits;
+        let indexer = Indexer::new(options);
         let examination = Examination::new(store.examine.clone(), progress.clone());
         let incoming = Incoming { bytes: Bytes::default(), indexer, links: Links::default(), examination };
         Self { store, progress, stage: Stage::Writing(Box::new(incoming)) }
@@ -104,6 +107,7 @@ impl Incoming {
         let threads = NonZeroUsize::MIN;
         let visit = (&self.links, &self.examination);
         let mut index = self.indexer.resolve(&self.bytes, store, &visit, threads, |_, _| Ok(()))?;
+        index.refuse_duplicates()?;
         let completed_with = index.external_bases().iter().copied().collect();
         complete_thin(&mut index, &mut self.bytes, store)?;
         let budget = Budget::for_reading(index.pack_len());
@@ -150,8 +154,13 @@ impl Quarantine for MemoryQuarantine {
     async fn commit(self, mut request: UpdateRequest) -> Result<Report, Error> {
         let Stage::Sealed(pack) = self.stage else { return Err(out_of_order()) };
         let mut repository = self.store.lock();
+        let has_pack = pack.is_some();
+        // The refs are asked for the objects as well.
         repository.packs.extend(pack);
         move_refs(&mut repository, &mut request);
+        if has_pack && request.is_refused() {
+            repository.packs.pop();
+        }
         Ok(request.report())
     }
 
@@ -160,38 +169,4 @@ impl Quarantine for MemoryQuarantine {
 
 fn out_of_order() -> Error {
     Error::new(ErrorKind::Store, "a push is written, then sealed, then committed")
-}
-
-/// Moves the refs by compare-and-swap; if the push is atomic, all or none.
-fn move_refs(repository: &mut Repository, request: &mut UpdateRequest) {
-    let mut refusals = Vec::new();
-    for (index, command) in request.open() {
-        let old = repository.refs.get(&command.name);
-        if old.map_or(!command.old.is_zero(), |old| *old != command.old) {
-            refusals.push((
-                index,
-                match old {
-                    None => "reference does not exist",
-                    Some(_) if command.old.is_zero() => "reference already exists",
-                    Some(_) => "incorrect old value provided",
-                },
-            ));
-        } else if !command.is_delete() {
-            let is_branch = command.name.starts_with(b"refs/heads/");
-            if is_branch && repository.kind_of(&command.new) != Some(ObjectKind::Commit) {
-                refusals.push((index, "invalid new value provided"));
-            }
-        }
-    }
-    for (index, reason) in refusals {
-        request.refuse(index, reason);
-    }
-    request.settle_atomic();
-    for (_, command) in request.open() {
-        if command.is_delete() {
-            repository.refs.remove(&command.name);
-        } else {
-            repository.refs.insert(command.name.clone(), command.new);
-        }
-    }
 }

@@ -13,17 +13,18 @@ use crate::store::complete::{Objects, PackIds, Trust};
 use crate::store::examine::Examine;
 use crate::store::index::{Bases, Budget, Index, ObjectReader};
 use crate::store::links::Malformed;
-use crate::store::{Scan, Store};
+use crate::store::{PackLimits, Scan, Store};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
 ///
-/// It keeps packs as they come, so its memory is that of all packs it took. Thin packs are completed, atomic pushes are
+/// It keeps packs as they come, so its memory is that of all packs it took, and while a push comes in that of the ids which
+/// its objects name. Thin packs are completed, atomic pushes are
 /// atomic, and a ref moves only if all that it needs is there: as with git, the others of the same push move all the
 /// same, and what no ref needs may be missing.
 ///
-/// All work is done on the task that polls: when the pack is in, its deltas are resolved in one go. A gateway that takes
-/// large packs from strangers spawns each push on a thread that may block, or bounds it with
-/// [`LimitLayer`](crate::limit::LimitLayer).
+/// All work is done on the task that polls, and in memory: when the pack is in, its deltas are resolved in one go. What that
+/// may cost is bounded by [`limits`](Self::limits), the pack itself by [`LimitLayer`](crate::limit::LimitLayer). A gateway
+/// that takes large packs spawns each push on a thread that may block.
 ///
 /// ```
 /// use receive_pack::proto::ObjectFormat;
@@ -32,10 +33,11 @@ use crate::store::{Scan, Store};
 /// let store = MemoryStore::new(ObjectFormat::Sha1);
 /// assert!(store.refs().is_empty());
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
     format: ObjectFormat,
     pub(super) examine: Examine,
+    pub(super) limits: PackLimits,
     repository: Arc<Mutex<Repository>>,
 }
 
@@ -61,7 +63,11 @@ pub(super) struct Pack {
 impl Pack {
     /// The object with this id, if the pack has it and it is not longer than `max_len` bytes.
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.index.reader(&self.bytes, max_len).read(id)
+        // A reader is dear to make, and most packs have not what is looked for.
+        match self.index.kind_of(id) {
+            Some(_) => self.index.reader(&self.bytes, max_len).read(id),
+            None => Ok(None),
+        }
     }
 
     /// The objects that the push brought.
@@ -76,7 +82,18 @@ const MAX_OBJECT: u64 = 1 << 30;
 impl MemoryStore {
     /// An empty repository.
     pub fn new(format: ObjectFormat) -> Self {
-        Self { format, examine: Examine::default(), repository: Arc::default() }
+        let limits = PackLimits { delta_result: 64 << 20, thin_base: 64 << 20, ..PackLimits::default() };
+        Self { format, examine: Examine::default(), limits, repository: Arc::default() }
+    }
+
+    /// What resolving a pack may cost. Default: as [`PackLimits`] has it, but objects that deltas make and bases of thin packs
+    /// of 64 MiB at most, for here all of them are made in memory, one at a time and those that wait for more deltas: some
+    /// bytes of a pack may ask for each. So [`in_memory`](PackLimits::in_memory) and [`waiting`](PackLimits::waiting), beyond
+    /// which the bare repository takes to the disk, mean nothing here.
+    #[must_use]
+    pub fn limits(mut self, limits: PackLimits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
@@ -132,6 +149,13 @@ impl MemoryStore {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Repository> {
         self.repository.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An empty repository of SHA-1.
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(ObjectFormat::default())
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Conversation<R> {
     request: RequestSide<R>,
     last: BytesMut,
     said_all: bool,
+    /// Whether what is said is kept until the request has ended.
+    holds: bool,
 }
 
 /// How far the request has been read.
@@ -36,17 +38,19 @@ const HELD: usize = 64 << 10;
 impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
     pub(super) fn new(replies: Replies, negotiated: Negotiated, reclaim: Reclaim<R>, linger: Linger) -> Self {
         let request = RequestSide::InUse(reclaim);
-        Self { replies, negotiated, linger, request, last: BytesMut::new(), said_all: false }
+        Self { replies, negotiated, linger, request, last: BytesMut::new(), said_all: false, holds: false }
     }
 
-    /// Drives the push until the request has ended; gives what was said meanwhile. Text beyond 64 KiB is lost, lest the
-    /// push waits for a client that waits for the push; the report never is.
+    /// Drives the push until the request has ended; gives what was said meanwhile. Of a meter, whose lines are written over
+    /// by the next, only the last is kept. Text beyond 64 KiB is lost, lest the push waits for a client that waits for the
+    /// push; the report never is.
     ///
     /// # Cancel safety
     ///
     /// None: what was said is lost.
     pub(super) async fn until_request_ends(&mut self) -> Bytes {
         let mut held = BytesMut::new();
+        self.holds = true;
         std::future::poll_fn(|cx| {
             while !self.request_has_ended() {
                 match self.poll_bytes(cx) {
@@ -62,6 +66,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
             Poll::Ready(())
         })
         .await;
+        self.holds = false;
         held.freeze()
     }
 
@@ -88,6 +93,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
                     self.said_all = true;
                     self.give_up_on_the_service();
                 }
+                Poll::Ready(Some(Reply::Progress(text))) if self.holds && text.ends_with(b"\r") => {}
                 Poll::Ready(Some(reply)) => {
                     // Only an advertisement can fail to be encoded, and there is none here.
                     let _ = reply.encode(&self.negotiated, &mut self.last);
