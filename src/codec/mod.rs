@@ -17,6 +17,9 @@
 //! # }).unwrap();
 //! ```
 //!
+//! `FramedRead` reads on behind [`Complete`](crate::proto::Frame::Complete), where a client that keeps its side open sends
+//! nothing more: stop there. A [`Pack`](crate::push::Pack) does.
+//!
 //! # Buffer management
 //!
 //! The codec asks for room for [`read_size`](Builder::read_size) bytes whenever it runs short of input inside a pack,

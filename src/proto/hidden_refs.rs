@@ -7,7 +7,8 @@ use bytes::Bytes;
 /// front (behind the `!`) has the whole name matched where namespaces are in use; this crate has none, so it changes
 /// nothing.
 ///
-/// A hidden ref is not advertised, cannot be pushed to, and what it reaches counts as unknown to the pusher.
+/// A hidden ref is not advertised, cannot be pushed to, and what it reaches counts as unknown to the pusher. By this name: a
+/// symbolic ref that is shown leads to the one it leads to.
 ///
 /// ```
 /// use receive_pack::proto::HiddenRefs;

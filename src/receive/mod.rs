@@ -23,7 +23,7 @@
 //!
 //! # Cancel safety
 //!
-//! A dropped response future rolls the push back.
+//! A dropped response future rolls the push back, unless its refs are about to move: then it lands, and nobody is told.
 #![doc = include_str!("git.md")]
 
 mod pre_receive;

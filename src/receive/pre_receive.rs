@@ -41,7 +41,7 @@ use crate::receive::Received;
 ///
 /// # Cancel safety
 ///
-/// The future is dropped when the client hangs up: the push is rolled back. What the policy itself has begun elsewhere
+/// The future is dropped when the client hangs up: the push is rolled back, for no ref moves before it has answered. What the policy itself has begun elsewhere
 /// it must be able to leave at any `await`.
 pub trait PreReceive: Send + Sync + 'static {
     /// Judges a push.

@@ -27,6 +27,9 @@
 //! Rules judge the ref that will be moved. Behind something that [rewrites](crate::push::UpdateRequest::rewrite) they see
 //! the other name: allow it, too, or keep these rules to the layer outside of that.
 //!
+//! A symbolic ref moves the ref that it leads to, and is judged by its own name, as by git: where `refs/heads/master` leads to
+//! a protected `refs/heads/main`, protect both.
+//!
 //! # Patterns
 //!
 //! | pattern | the refs |

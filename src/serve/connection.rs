@@ -187,6 +187,9 @@ impl Serve {
     /// Those that could not be told to the client, or that are the client's fault and end the connection: a head that
     /// broke off or is malformed (which the client is told as well, as far as it can read), and a connection that
     /// fails. A push that is refused, or fails inside the service, is not an error here; see [`Served`].
+    ///
+    /// A connection may fail when the refs have moved already: an error does not say that the push has not landed. What
+    /// became of each push is known in a layer around the service.
     pub async fn serve<R, W, S>(
         &self,
         read: R,

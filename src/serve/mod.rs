@@ -33,7 +33,8 @@
 //!
 //! # Cancel safety
 //!
-//! A dropped future rolls the push back and closes the connection.
+//! A dropped future closes the connection and rolls the push back, unless its refs are about to move: then it lands. Whoever
+//! must know does so in a layer around the service, on a task of its own.
 
 mod connection;
 mod linger;

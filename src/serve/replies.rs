@@ -20,7 +20,7 @@ type ServiceFuture = dyn Future<Output = Result<Report, BoxError>> + Send;
 /// report, then the flush-pkt.
 ///
 /// Its end is the end of the reply: for a byte stream the moment to shut down the writing side, for HTTP the end of the
-/// body. Dropped before, it drops the service's future, and so rolls the push back.
+/// body. Dropped before, it drops the service's future.
 pub struct Replies {
     /// Until it is done: it may hold what is left of the body.
     future: Option<Pin<Box<ServiceFuture>>>,

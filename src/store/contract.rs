@@ -33,7 +33,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Quarantine, Error>> + Send;
 }
 
-/// A push on its way into a [`Store`]. Dropping it, or any of its futures, rolls the push back.
+/// A push on its way into a [`Store`]. Dropping it, or any of its futures, rolls the push back; that of
+/// [`commit`](Self::commit) only as long as no ref has begun to move.
 ///
 /// ```text
 /// write* ─▶ seal ─▶ (new_objects, kind, object)* ─▶ commit

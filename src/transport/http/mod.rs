@@ -94,7 +94,8 @@
 //!         return Error::refused("the server is busy, try again later");
 //!     }
 //!     if error.is::<Elapsed>() {
-//!         return Error::refused("the push took too long");
+//!         // Its refs may be moving at this moment.
+//!         return Error::refused("the push took too long; look before you push again");
 //!     }
 //!     eprintln!("a push failed: {error:?}");
 //!     Error::from(error)
@@ -187,7 +188,8 @@
 //!
 //! # Cancel safety
 //!
-//! A dropped future, or a dropped body of a response, rolls the push back. A server drops them when the client goes away.
+//! A dropped future, or a dropped body of a response, drops the future of the service: the push is rolled back, unless its
+//! refs are about to move. A server drops them when the client goes away.
 
 mod conversation;
 mod refusal;

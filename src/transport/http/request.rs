@@ -43,7 +43,8 @@ impl HttpRequest {
     }
 
     /// The path of the repository, percent-decoded, with its leading slash: `/team/demo.git`. No part of it is empty, `.` or
-    /// `..`, and it has no NUL: what stands behind the slash, joined to a directory, lies below it.
+    /// `..`, and it has no NUL: what stands behind the slash, joined to a directory, lies below it (on Windows, unless it
+    /// begins with a drive).
     ///
     /// ```
     /// # use receive_pack::transport::http::HttpRequest;
