@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+#[cfg(test)]
+pub(crate) use super::operation::{Hook, Operation};
 use super::shared::Shared;
 use crate::store::index::{PackFile, ReadAt};
 
@@ -18,54 +20,6 @@ pub(crate) struct Fs {
     shared: Shared,
     #[cfg(test)]
     hook: Option<std::sync::Arc<dyn Hook>>,
-}
-
-/// One operation on files, as a [`Hook`] sees it.
-#[cfg(test)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Operation<'a> {
-    CreateDir(&'a Path),
-    CreateNew(&'a Path),
-    OpenAppend(&'a Path),
-    Write {
-        path: &'a Path,
-        offset: u64,
-        data: &'a [u8],
-    },
-    SetLen(&'a Path),
-    SetModified(&'a Path),
-    Sync(&'a Path),
-    SyncDir(&'a Path),
-    Rename {
-        from: &'a Path,
-        to: &'a Path,
-    },
-    ReadOnly(&'a Path),
-    Remove(&'a Path),
-    RemoveDir(&'a Path),
-    RemoveAll(&'a Path),
-    /// A lock is asked for that other processes see.
-    Lock(&'a Path),
-    /// A file or a directory is opened to be read.
-    Open(&'a Path),
-    /// Some of it is read.
-    Read(&'a Path),
-    /// What is there is asked, or where a symbolic link leads.
-    Look(&'a Path),
-}
-
-#[cfg(test)]
-impl Operation<'_> {
-    /// Whether anything is different afterwards.
-    pub(crate) fn is_change(&self) -> bool {
-        !matches!(self, Self::Lock(_) | Self::Open(_) | Self::Read(_) | Self::Look(_))
-    }
-}
-
-/// Sees every operation before it happens; an error takes its place.
-#[cfg(test)]
-pub(crate) trait Hook: Send + Sync {
-    fn before(&self, operation: &Operation<'_>) -> io::Result<()>;
 }
 
 /// Tells the hook of an operation; in normal builds this is nothing.
@@ -158,7 +112,7 @@ impl Fs {
     pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
         announce!(self, CreateDir(path));
         std::fs::create_dir(path)?;
-        self.shared.adjust(path, true)
+        self.share(path, true).inspect_err(|_| drop(self.remove_dir(path)))
     }
 
     /// Creates a directory and those above it that are missing.
@@ -176,11 +130,12 @@ impl Fs {
         builder.create(path)
     }
 
-    /// Creates a file that must not exist yet (`O_CREAT | O_EXCL`).
+    /// Creates a file that must not exist yet (`O_CREAT | O_EXCL`). After an error it does not exist: a lock that nobody
+    /// holds would stay for ever.
     pub(crate) fn create_new(&self, path: &Path) -> io::Result<File> {
         announce!(self, CreateNew(path));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        self.shared.adjust(path, false)?;
+        self.share(path, false).inspect_err(|_| drop(self.remove(path)))?;
         Ok(self.file(file, path, 0))
     }
 
@@ -192,7 +147,7 @@ impl Fs {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o444);
         let file = options.open(path)?;
-        self.shared.adjust(path, false)?;
+        self.share(path, false).inspect_err(|_| drop(self.remove(path)))?;
         Ok(self.file(file, path, 0))
     }
 
@@ -200,11 +155,21 @@ impl Fs {
     pub(crate) fn open_append(&self, path: &Path, create: bool) -> io::Result<File> {
         announce!(self, OpenAppend(path));
         let file = OpenOptions::new().append(true).create(create).open(path)?;
+        announce!(self, Look(path));
         let position = file.metadata()?.len();
         if position == 0 {
-            self.shared.adjust(path, false)?;
+            self.share(path, false)?;
         }
         Ok(self.file(file, path, position))
+    }
+
+    /// Gives what was just created the permissions that the repository's files have.
+    fn share(&self, path: &Path, is_dir: bool) -> io::Result<()> {
+        if self.shared == Shared::Umask {
+            return Ok(());
+        }
+        announce!(self, Share(path));
+        self.shared.adjust(path, is_dir)
     }
 
     #[cfg(test)]

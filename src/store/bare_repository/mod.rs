@@ -12,6 +12,8 @@ mod landing;
 mod loose_objects;
 mod migrate;
 mod odb;
+#[cfg(test)]
+mod operation;
 mod quarantine;
 mod quarantine_directory;
 mod refs;

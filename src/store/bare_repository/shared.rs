@@ -31,9 +31,6 @@ impl Shared {
     #[cfg(unix)]
     pub(crate) fn adjust(self, path: &Path, is_dir: bool) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        if self == Self::Umask {
-            return Ok(());
-        }
         let old = std::fs::metadata(path)?.permissions().mode() & 0o7777;
         let new = self.mode(old, is_dir);
         if new == old { Ok(()) } else { std::fs::set_permissions(path, std::fs::Permissions::from_mode(new)) }

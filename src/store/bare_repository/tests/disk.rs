@@ -279,7 +279,7 @@ impl Hook for Recorder {
             // Only files without a name are cut off: no crash brings them back.
             Operation::SetLen(_) => return Ok(()),
             // Rights are nothing that a crash could make dangerous.
-            Operation::ReadOnly(_) | Operation::SetModified(_) => return Ok(()),
+            Operation::ReadOnly(_) | Operation::Share(_) | Operation::SetModified(_) => return Ok(()),
             Operation::Lock(_) | Operation::Open(_) | Operation::Read(_) | Operation::Look(_) => return Ok(()),
             Operation::Remove(path) => Recorded::Remove(path.into()),
             Operation::RemoveDir(path) => Recorded::RemoveDir(path.into()),

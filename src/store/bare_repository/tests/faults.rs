@@ -161,6 +161,13 @@ fn a_push_that_puts_objects_aside_survives_each_fault() {
     survives(&World::new(), "put aside");
 }
 
+/// Where each new file is given other permissions.
+#[test]
+fn a_push_into_a_shared_repository_survives_each_fault() {
+    let world = World::configured(&[("core.sharedRepository", "0660"), ("receive.unpackLimit", "1")]);
+    survives(&world, "each");
+}
+
 #[test]
 fn a_push_that_is_unpacked_survives_each_fault() {
     survives(&World::unpacking(), "one ref");

@@ -45,6 +45,11 @@ impl World {
     }
 
     fn with_unpack_limit(limit: &str) -> Self {
+        Self::configured(&[("receive.unpackLimit", limit)])
+    }
+
+    /// One whose configuration says this when pushes come.
+    fn configured(config: &[(&str, &str)]) -> Self {
         // In memory, where there is such a place: everything here is copied hundreds of times.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -68,7 +73,9 @@ impl World {
             git(&sandbox.work(), &["push", "-q", "-f", "origin", &format!("one:refs/heads/{name}")]);
         }
         sandbox.in_bare(&["repack", "-adq"]);
-        sandbox.in_bare(&["config", "receive.unpackLimit", limit]);
+        for (key, value) in config {
+            sandbox.in_bare(&["config", key, value]);
+        }
         // Somebody to borrow from, whose refs nobody has to send.
         git(sandbox.dir.path(), &["clone", "-q", "--bare", "bare.git", "lender.git"]);
         std::fs::write(sandbox.bare().join("objects/info/alternates"), "../../lender.git/objects\n").unwrap();
