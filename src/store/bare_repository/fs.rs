@@ -182,8 +182,16 @@ impl Fs {
         File { file }
     }
 
-    /// Makes the entries of a directory durable: what was created in it, renamed into it, or removed from it.
+    /// Makes the entries of a directory durable: what was created in it, renamed into it, or removed from it; where the
+    /// file system syncs no directories, as durable as it makes them by itself.
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        match self.try_sync_dir(path) {
+            Err(error) if syncs_no_directories(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn try_sync_dir(&self, path: &Path) -> io::Result<()> {
         announce!(self, SyncDir(path));
         // Elsewhere a directory cannot be opened as a file, and a rename is durable without it.
         #[cfg(unix)]
@@ -233,6 +241,13 @@ impl std::fmt::Debug for Fs {
 /// There is no such file, or a directory in its place, or a file in the place of a directory above it.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+}
+
+/// What some file systems say to a sync of a directory, network file systems above all. A disk that fails says EIO.
+fn syncs_no_directories(error: &io::Error) -> bool {
+    const EBADF: i32 = 9;
+    const EINVAL: i32 = 22;
+    cfg!(unix) && matches!(error.raw_os_error(), Some(EBADF | EINVAL))
 }
 
 /// An open file.

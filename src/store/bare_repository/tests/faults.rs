@@ -168,6 +168,29 @@ fn a_push_into_a_shared_repository_survives_each_fault() {
     survives(&world, "each");
 }
 
+/// Where the file system syncs no directories, a push is as durable as that makes it.
+#[test]
+fn a_file_system_that_syncs_no_directories_is_good_enough() {
+    struct NoSync(How);
+    impl Hook for NoSync {
+        fn before(&self, operation: &Operation<'_>) -> io::Result<()> {
+            match operation {
+                Operation::SyncDir(_) => Err(io::Error::from_raw_os_error(self.0.1)),
+                _ => Ok(()),
+            }
+        }
+    }
+    let world = World::new();
+    for how in [("EINVAL", 22, true), ("EBADF", 9, true), EIO] {
+        for (shape, pushes) in world.shapes() {
+            let bare = world.restore();
+            let said: Vec<_> = pushes.iter().map(|push| push.run(&bare, Some(Arc::new(NoSync(how))))).collect();
+            assert_eq!(said.iter().all(Said::is_ok), how != EIO, "{shape}, {}: {said:?}", how.0);
+            assert!(how == EIO || values(&bare) == pushes.last().unwrap().after, "{shape}, {}", how.0);
+        }
+    }
+}
+
 #[test]
 fn a_push_that_is_unpacked_survives_each_fault() {
     survives(&World::unpacking(), "one ref");
