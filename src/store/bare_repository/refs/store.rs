@@ -1,5 +1,6 @@
+use std::fs::Metadata;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,11 +33,12 @@ pub(crate) struct RefsOptions {
     pub(crate) packed_timeout: Duration,
 }
 
-/// A parsed `packed-refs`, good for as long as the same file is in its place.
+/// A parsed `packed-refs`, good for as long as the same file is in its place and nobody wrote to it.
 #[derive(Debug)]
 struct Cached {
     // Held open: as long as it is, no other file can have its inode number, so "same number" means "same file".
-    file: File,
+    _file: File,
+    stamp: Stamp,
     packed: Arc<Packed>,
 }
 
@@ -186,10 +188,10 @@ impl Refs {
         let path = self.packed_path();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = cache.as_ref() {
-            match is_same_file(&self.fs, &cached.file, &path) {
-                Ok(true) => return Ok(Arc::clone(&cached.packed)),
-                Ok(false) => {}
-                Err(error) => return Err(unreadable(error)),
+            match self.fs.metadata(&path) {
+                Ok(there) if cached.stamp == Stamp::of(&there) => return Ok(Arc::clone(&cached.packed)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unreadable(error)),
+                _ => {}
             }
         }
         *cache = None;
@@ -198,10 +200,12 @@ impl Refs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
             Err(error) => return Err(unreadable(error)),
         };
+        // Before it is read: who writes to it meanwhile changes the stamp.
+        let stamp = Stamp::of(&file.metadata().map_err(unreadable)?);
         let mut text = Vec::new();
         io::Read::read_to_end(&mut file, &mut text).map_err(unreadable)?;
         let packed = Arc::new(Packed::parse(self.format, text)?);
-        *cache = Some(Cached { file, packed: Arc::clone(&packed) });
+        *cache = Some(Cached { _file: file, stamp, packed: Arc::clone(&packed) });
         Ok(packed)
     }
 
@@ -218,21 +222,39 @@ pub(super) fn unreadable(error: io::Error) -> Error {
     Error::store("the refs cannot be read", error)
 }
 
-/// Whether an open file is still the one at a path, with the same bytes.
-#[cfg(unix)]
-fn is_same_file(fs: &Fs, file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let there = match fs.metadata(path) {
-        Ok(there) => there,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let ours = file.metadata()?;
-    Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+/// What tells one content of a file from another without reading it: git looks at the same.
+#[derive(Debug)]
+#[cfg_attr(unix, derive(PartialEq, Eq))]
+struct Stamp {
+    #[cfg(unix)]
+    file: (u64, u64, u64),
+    /// When it was written to, and when anything about it changed, in seconds and nanoseconds.
+    #[cfg(unix)]
+    times: [(i64, i64); 2],
 }
 
-/// Elsewhere files have no number to know them by.
+#[cfg(unix)]
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            file: (metadata.dev(), metadata.ino(), metadata.len()),
+            times: [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())],
+        }
+    }
+}
+
+/// Elsewhere files have no number to know them by: each looks like another.
 #[cfg(not(unix))]
-fn is_same_file(_: &Fs, _: &File, _: &Path) -> io::Result<bool> {
-    Ok(false)
+impl Stamp {
+    fn of(_: &Metadata) -> Self {
+        Self {}
+    }
+}
+
+#[cfg(not(unix))]
+impl PartialEq for Stamp {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
 }

@@ -113,3 +113,40 @@ fn a_new_packed_refs_is_seen_at_once() {
         assert_eq!(world.refs.resolve(b"refs/heads/a").unwrap().value, Value::Id(id));
     }
 }
+
+/// As `cp backup packed-refs` does it: the file has its inode, and here its length too.
+#[test]
+fn a_packed_refs_that_is_written_in_place_is_read_again() {
+    let world = World::new(format());
+    let zero = world.zero();
+    let [first, ..] = world.commits[..] else { unreachable!() };
+    let path = world.sandbox.bare().join("packed-refs");
+    for name in ["gone-1", "gone-2", "gone-3", "old"] {
+        world.one(&format!("refs/heads/{name}"), zero, first).unwrap();
+    }
+    world.sandbox.in_bare(&["pack-refs", "--all"]);
+    let mut hour = std::time::SystemTime::now();
+    let mut write = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        // However coarse the clock of the file system is.
+        hour -= std::time::Duration::from_secs(3600);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(hour).unwrap();
+    };
+    let gone = |name: &str| world.update(&format!("refs/heads/{name}"), first, zero);
+
+    assert_eq!(world.refs.resolve(b"refs/heads/old").unwrap().value, Value::Id(first));
+    write("refs/heads/old", "refs/heads/new");
+    assert_eq!(world.refs.resolve(b"refs/heads/old").unwrap().value, Value::Absent);
+    assert_same(&world);
+    // And whoever changes the file changes what is in it now.
+    write("refs/heads/new", "refs/heads/nxt");
+    assert!(world.run(Mode::Each, &[gone("gone-1")]).iter().all(Result::is_ok));
+    assert_eq!(world.git_value("refs/heads/nxt"), Some(first));
+    assert_same(&world);
+    write("refs/heads/nxt", "refs/heads/end");
+    assert!(world.run(Mode::Atomic, &[gone("gone-2"), gone("gone-3")]).iter().all(Result::is_ok));
+    assert_eq!(world.git_value("refs/heads/end"), Some(first));
+    assert_same(&world);
+    world.assert_clean();
+}
