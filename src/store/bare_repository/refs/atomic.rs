@@ -1,4 +1,4 @@
-use super::commit::packed_failed;
+use super::commit::{PackedLock, packed_failed};
 use super::loose::Touched;
 use super::packed::Changes;
 use super::prepare::{Locked, Prepared, check_room};
@@ -44,9 +44,9 @@ impl Refs {
         touched: &mut Touched,
         outcomes: &mut Outcomes,
     ) {
-        let done = self.lock_packed(touched).map_err(Failure::Broken).and_then(|lock| {
-            self.pack_old_values(&prepared, objects, touched)?;
-            self.switch(&prepared, objects, reflog)?;
+        let done = self.lock_packed().map_err(Failure::Broken).and_then(|lock| {
+            self.pack_old_values(&lock, &prepared, objects, touched)?;
+            self.switch(&lock, &prepared, objects, reflog)?;
             Ok(lock)
         });
         let packed_lock = match done {
@@ -72,16 +72,17 @@ impl Refs {
             touched.above(&self.git_dir, &plan.name);
             outcomes.done(&plan);
         }
+        touched.parent_of(packed_lock.path());
         drop(packed_lock);
         // The refs are durable. This is for the locks: those that were in a directory when it was synced would be there
         // again after a crash, and nobody's.
-        touched.parent_of(&self.packed_path());
         let _ = touched.sync(&self.fs);
     }
 
     /// Steps 1 to 3.
     fn pack_old_values(
         &self,
+        lock: &PackedLock,
         prepared: &[Prepared],
         objects: &dyn Objects,
         touched: &mut Touched,
@@ -99,7 +100,7 @@ impl Refs {
             }
         }
         if !changes.is_empty() {
-            self.write_packed(&packed.rewrite(&changes))?;
+            self.write_packed(lock, &packed.rewrite(&changes))?;
         }
         let failed = |error| Failure::Broken(Error::store("a loose ref cannot be removed", error));
         for (_, Prepared { plan, .. }) in loose() {
@@ -111,7 +112,13 @@ impl Refs {
     }
 
     /// Step 4.
-    fn switch(&self, prepared: &[Prepared], objects: &dyn Objects, reflog: &Reflog) -> Result<(), Failure> {
+    fn switch(
+        &self,
+        lock: &PackedLock,
+        prepared: &[Prepared],
+        objects: &dyn Objects,
+        reflog: &Reflog,
+    ) -> Result<(), Failure> {
         let mut changes = Changes::new();
         for (number, Prepared { plan, locked }) in prepared.iter().enumerate() {
             if !locked.moves {
@@ -133,7 +140,7 @@ impl Refs {
         if changes.is_empty() {
             return Ok(());
         }
-        Ok(self.write_packed(&self.packed()?.rewrite(&changes))?)
+        Ok(self.write_packed(lock, &self.packed()?.rewrite(&changes))?)
     }
 }
 

@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::lock::{self, Lock};
@@ -61,13 +62,13 @@ impl Refs {
         if gone.is_empty() {
             return;
         }
-        let taken_out = self.lock_packed(touched).and_then(|lock| {
+        let taken_out = self.lock_packed().and_then(|lock| {
             let packed = self.packed()?;
             let names = gone.iter().map(|prepared| &prepared.plan.name).filter(|name| packed.get(name).is_some());
             let changes: Changes = names.map(|name| (name.clone(), None)).collect();
             if !changes.is_empty() {
-                self.write_packed(&packed.rewrite(&changes))?;
-                touched.parent_of(&self.packed_path());
+                self.write_packed(&lock, &packed.rewrite(&changes))?;
+                touched.parent_of(lock.path());
             }
             Ok(lock)
         });
@@ -109,22 +110,24 @@ impl Refs {
     }
 
     /// Takes the lock of `packed-refs`.
-    pub(super) fn lock_packed(&self, touched: &mut Touched) -> Result<PackedLock, Error> {
-        let locked = Lock::acquire(&self.fs, &self.git_dir, b"packed-refs", self.options.packed_timeout, touched);
+    pub(super) fn lock_packed(&self) -> Result<PackedLock, Error> {
+        let place = self.packed_place();
+        let locked = place.and_then(|place| Lock::of_file(&self.fs, place, self.options.packed_timeout));
         match locked {
-            Ok((lock, file)) => Ok(PackedLock { _lock: lock, _file: file }),
+            Ok((lock, file)) => Ok(PackedLock { lock, _file: file }),
             Err(error) => Err(Error::store("packed-refs cannot be locked", error)),
         }
     }
 
-    /// Replaces `packed-refs`, durably. The caller holds its lock.
+    /// Replaces `packed-refs`. All that reads it reads the new text once this is done, and also after an error of the last
+    /// step: then a crash may bring back the old one.
     ///
     /// Git reads the file once and then takes it for unchanged while its size, its inode and the *second* of its last
     /// modification are the same. Of a file that is replaced twice in a second all three may well be (an inode is free
     /// again at once), and then a git that moves a ref compares its old value with one that is long gone: an update is
     /// lost. So no file of ours is modified in the second in which the one before it was.
-    pub(super) fn write_packed(&self, text: &[u8]) -> Result<(), Error> {
-        let path = self.git_dir.join("packed-refs.new");
+    pub(super) fn write_packed(&self, lock: &PackedLock, text: &[u8]) -> Result<(), Error> {
+        let path = lock::beside(lock.path(), ".new");
         let written = (|| {
             let mut file = match self.fs.create_new(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -135,22 +138,23 @@ impl Refs {
                 other => other?,
             };
             file.write_all(text)?;
-            file.set_modified(self.next_second()?)?;
+            file.set_modified(self.next_second(lock.path())?)?;
             file.sync()?;
-            self.fs.rename(&path, &self.packed_path())
+            self.fs.rename(&path, lock.path())
         })();
         if let Err(error) = written {
             // Removing may fail as well; the next holder of the lock then does it.
             let _ = self.fs.remove(&path);
             return Err(Error::store("packed-refs cannot be written", error));
         }
-        self.fs.sync_dir(&self.git_dir).map_err(|error| Error::store("packed-refs cannot be made durable", error))
+        let dir = lock.path().parent().unwrap_or(&self.git_dir);
+        self.fs.sync_dir(dir).map_err(|error| Error::store("packed-refs cannot be made durable", error))
     }
 
-    /// Now, or a second after `packed-refs` was modified last: whichever is later.
-    fn next_second(&self) -> io::Result<SystemTime> {
+    /// Now, or a second after the file was modified last: whichever is later.
+    fn next_second(&self, path: &Path) -> io::Result<SystemTime> {
         let now = SystemTime::now();
-        let last = match self.fs.metadata(&self.packed_path()) {
+        let last = match self.fs.metadata(path) {
             Ok(metadata) => metadata.modified()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(now),
             Err(error) => return Err(error),
@@ -180,8 +184,15 @@ impl Refs {
 /// The held lock of `packed-refs`.
 #[derive(Debug)]
 pub(super) struct PackedLock {
-    _lock: Lock,
+    lock: Lock,
     _file: File,
+}
+
+impl PackedLock {
+    /// Where `packed-refs` is: beside the lock, which need not be the git directory.
+    pub(super) fn path(&self) -> &Path {
+        self.lock.target()
+    }
 }
 
 /// Why a ref could not move that needs `packed-refs` to change.
@@ -191,7 +202,8 @@ pub(super) fn packed_failed(refs: &Refs, name: &[u8], error: &Error) -> Refusal 
         .is_some_and(|source| source.kind() == io::ErrorKind::AlreadyExists);
     let mut refusal = Refusal::io(name, error.clone());
     if held {
-        let why = lock::held(&refs.fs, &refs.git_dir, b"packed-refs");
+        let path = refs.packed_place().unwrap_or_else(|_| refs.packed_path());
+        let why = lock::held(&refs.fs, &path, b"packed-refs");
         refusal.text = Refusal::lock(Reason::Failed, name, why).text;
     }
     refusal

@@ -5,7 +5,7 @@
 //! - a ref changes only while `<ref>.lock`, created with `O_EXCL`, is held; the new value is written into the lock
 //!   file, made durable, and renamed into place;
 //! - `packed-refs` changes only while `packed-refs.lock` is held; its new text is written to `packed-refs.new` and
-//!   renamed into place;
+//!   renamed into place; if it is a symbolic link, all three are where it leads;
 //! - a loose ref hides the packed one of the same name, so a deletion first takes the name out of `packed-refs` (and
 //!   makes that durable), then removes the file;
 //! - several locks are taken in the order of the names, `packed-refs.lock` after them.

@@ -42,7 +42,7 @@ pub(super) fn lock_and_check(
     if let Some(other) = name::prefixes(name).find(|prefix| taken.contains(*prefix)) {
         return Err(Refusal::conflict_within(name, other));
     }
-    let locked = Lock::acquire(&refs.fs, &refs.git_dir, name, refs.options.lock_timeout, touched);
+    let locked = Lock::of_ref(&refs.fs, &refs.git_dir, name, refs.options.lock_timeout, touched);
     let (lock, mut file) = locked.map_err(|error| cannot_lock(refs, name, error))?;
 
     let current = read_under_lock(refs, plan)?;
@@ -131,7 +131,7 @@ pub(super) fn check_room(refs: &Refs, name: &[u8]) -> Result<(), Refusal> {
 fn cannot_lock(refs: &Refs, name: &[u8], error: io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            let mut refusal = Refusal::lock(Reason::Failed, name, lock::held(&refs.fs, &refs.git_dir, name));
+            let mut refusal = Refusal::lock(Reason::Failed, name, lock::held(&refs.fs, &refs.path(name), name));
             refusal.source = Some(crate::Error::store(format!("'{}.lock' is held by another", lossy(name)), error));
             refusal
         }

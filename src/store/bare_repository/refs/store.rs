@@ -78,6 +78,9 @@ pub(crate) struct Listed {
 /// How many symbolic refs git follows: it reads five refs at most.
 const MAX_DEPTH: usize = 4;
 
+/// How many symbolic links git follows from `packed-refs` before it writes.
+const MAX_LINKS: usize = 5;
+
 impl Refs {
     pub(crate) fn new(git_dir: PathBuf, format: ObjectFormat, fs: Fs, options: RefsOptions) -> Self {
         Self { git_dir, format, fs, options, cache: Arc::default() }
@@ -211,6 +214,21 @@ impl Refs {
 
     pub(super) fn packed_path(&self) -> PathBuf {
         self.git_dir.join("packed-refs")
+    }
+
+    /// Where `packed-refs` is written: where it leads if it is a symbolic link, which stays.
+    pub(super) fn packed_place(&self) -> io::Result<PathBuf> {
+        let mut path = self.packed_path();
+        for _ in 0..=MAX_LINKS {
+            match self.fs.symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_symlink() => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => return Ok(path),
+            }
+            let link = self.fs.read_link(&path)?;
+            path = path.parent().unwrap_or(&self.git_dir).join(link);
+        }
+        Err(io::Error::other("packed-refs leads through too many symbolic links"))
     }
 
     pub(super) fn path(&self, name: &[u8]) -> PathBuf {
