@@ -29,7 +29,8 @@ impl Lock {
         touched: &mut Touched,
     ) -> io::Result<(Self, File)> {
         let path = name::path_below(git_dir, &[name, b".lock"].concat());
-        let file = wait(timeout, || with_parents(fs, &path, touched, || fs.create_new(&path)))?;
+        let root = git_dir.join("refs");
+        let file = wait(timeout, || with_parents(fs, &root, &path, touched, || fs.create_new(&path)))?;
         let (target, above) = (name::path_below(git_dir, name), Some((git_dir.to_path_buf(), name.to_vec())));
         Ok((Self { target, path, above, fs: fs.clone(), held: true }, file))
     }

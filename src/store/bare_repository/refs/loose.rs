@@ -141,30 +141,32 @@ impl Touched {
 /// How often a race with the removal of empty directories is run again; git gives up after a few rounds, too.
 const ROUNDS: usize = 16;
 
-/// Does something that needs the directories above `path`, making them where they are missing.
+/// Does something that needs the directories between `root` and `path`, making them where they are missing.
 ///
-/// Others remove directories that they find empty, so what was made may be gone again before it is used.
+/// Others remove directories that they find empty, so what was made may be gone again before it is used. `root` itself is
+/// not made, nor anything above it: then the repository was moved or deleted, and shall not come back as a stub.
 pub(crate) fn with_parents<T>(
     fs: &Fs,
+    root: &Path,
     path: &Path,
     touched: &mut Touched,
     mut act: impl FnMut() -> io::Result<T>,
 ) -> io::Result<T> {
     for _ in 0..ROUNDS {
         match act() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make_parents(fs, path, touched)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_parents(fs, root, path, touched)?,
             other => return other,
         }
     }
     act()
 }
 
-fn make_parents(fs: &Fs, path: &Path, touched: &mut Touched) -> io::Result<()> {
+fn make_parents(fs: &Fs, root: &Path, path: &Path, touched: &mut Touched) -> io::Result<()> {
     // From the nearest directory up to the first that is there, then down again.
     let mut missing: Vec<&Path> = Vec::new();
     for dir in path.ancestors().skip(1) {
         match fs.metadata(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && dir != root => missing.push(dir),
             Err(error) => return Err(error),
             Ok(metadata) if metadata.is_dir() => break,
             Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),

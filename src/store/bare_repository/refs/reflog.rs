@@ -53,7 +53,7 @@ impl Reflog {
         // The directories of a log are not worth a sync.
         let mut touched = Touched::default();
         let opened = if create {
-            with_parents(fs, &path, &mut touched, || match fs.open_append(&path, true) {
+            with_parents(fs, git_dir, &path, &mut touched, || match fs.open_append(&path, true) {
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
                     remove_empty_dirs(fs, &path)?;
                     fs.open_append(&path, true)

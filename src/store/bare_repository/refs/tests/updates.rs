@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use super::super::Logging;
 use super::*;
 use crate::store::bare_repository::testing::{command, try_git};
 
@@ -461,4 +462,43 @@ fn a_packed_refs_that_is_a_symbolic_link_stays_one() {
     world.one("refs/heads/kept", first, zero).unwrap_err();
     assert_eq!(world.git_value("refs/heads/kept"), Some(first));
     assert!((0..5).all(|number| bare.join(format!("link{number}")).is_symlink()));
+}
+
+/// What was moved away, or deleted, does not come back as a stub.
+#[test]
+fn a_repository_that_is_gone_stays_gone() {
+    let world = World::new(format());
+    let (zero, first) = (world.zero(), world.commits[0]);
+    let bare = world.sandbox.bare();
+    let moved = world.sandbox.dir.path().join("moved.git");
+    let names = ["refs/heads/a/b", "refs/heads/c"];
+    let (creations, deletions) =
+        (names.map(|name| world.update(name, zero, first)), names.map(|name| world.update(name, first, zero)));
+    let push = |updates: &[Update]| {
+        for mode in [Mode::Each, Mode::Atomic] {
+            let results = world.refs.transaction(updates, mode, &AllCommits, &reflog());
+            assert!(results.iter().all(Result::is_err), "{results:?}");
+        }
+        world.refs.transaction(&updates[..1], Mode::Atomic, &AllCommits, &reflog())[0].clone().unwrap_err();
+    };
+    std::fs::rename(&bare, &moved).unwrap();
+    push(&creations);
+    push(&deletions);
+    let log = bare.join("logs");
+    reflog().append(&world.refs.fs, &bare, Logging::Always, b"refs/heads/a", &zero, &first).unwrap_err();
+    assert!(!bare.exists() && !log.exists());
+    // Half removed.
+    std::fs::create_dir(&bare).unwrap();
+    push(&creations);
+    push(&deletions);
+    assert_eq!(std::fs::read_dir(&bare).unwrap().count(), 0);
+    // What only lost its empty directories has all it needs.
+    std::fs::remove_dir(&bare).unwrap();
+    std::fs::rename(&moved, &bare).unwrap();
+    let _ = std::fs::remove_dir(bare.join("refs/heads"));
+    assert!(!bare.join("refs/heads").exists());
+    for result in world.run(Mode::Each, &creations) {
+        result.unwrap();
+    }
+    world.assert_clean();
 }
