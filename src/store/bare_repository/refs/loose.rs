@@ -129,8 +129,9 @@ impl Touched {
     pub(crate) fn sync(&mut self, fs: &Fs) -> io::Result<()> {
         for dir in std::mem::take(&mut self.0) {
             match fs.sync_dir(&dir) {
-                // Somebody deleted the last ref in it: then its removal is what has to last, and that is theirs.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Somebody deleted the last ref in it, and perhaps made one whose name leads there: then its removal is
+                // what has to last, and that is theirs.
+                Err(error) if is_absent(&error) => {}
                 other => other?,
             }
         }

@@ -115,6 +115,25 @@ fn the_directories_above_a_ref_are_made_durable_also_if_they_were_there() {
     }
 }
 
+/// Somebody makes the branch `d` when the last one below it is gone, and its directories are about to be synced.
+#[test]
+fn a_new_ref_in_the_place_of_a_directory_that_was_removed_is_no_trouble() {
+    let world = World::new();
+    let bare = world.restore();
+    git(&bare, &["update-ref", "-d", "refs/heads/d/loose-gone"]);
+    let root = world.commits[0].clone();
+    git(&bare, &["update-ref", "refs/heads/d/e/f", &root]);
+    let before = values(&bare);
+    let push = world.push(&before, false, &[("d/e/f", None)]);
+    let place = bare.clone();
+    let create = move || drop(git(&place, &["update-ref", "refs/heads/d", &root]));
+    let is_sync = |operation: &Operation<'_>| matches!(operation, Operation::SyncDir(path) if path.ends_with("refs/heads/d") || path.ends_with("refs/heads/d/e"));
+    let said = push.run(&bare, Some(Arc::new(Meanwhile(Mutex::new(Some(create)), is_sync))));
+    assert!(said.is_ok(), "{said:?}");
+    assert!(values(&bare).contains_key("refs/heads/d"));
+    assert_sound(&bare, "a directory that became a ref");
+}
+
 #[test]
 fn what_dead_processes_left_is_swept_and_nothing_else() {
     let world = World::new();
