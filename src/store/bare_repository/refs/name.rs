@@ -16,6 +16,12 @@ pub(crate) fn is_well_formed(name: &[u8]) -> bool {
         && !name.windows(2).any(|pair| pair == b".." || pair == b"@{")
 }
 
+/// Whether each work tree has a ref of this name for itself. These are never in `packed-refs`, which all work trees share.
+pub(crate) fn is_per_work_tree(name: &[u8]) -> bool {
+    let kinds: [&[u8]; 3] = [b"refs/worktree/", b"refs/bisect/", b"refs/rewritten/"];
+    kinds.iter().any(|kind| name.starts_with(kind))
+}
+
 fn is_component(component: &[u8]) -> bool {
     !component.is_empty()
         && !component.starts_with(b".")

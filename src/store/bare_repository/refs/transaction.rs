@@ -126,6 +126,15 @@ impl Refs {
         let mut touched = Touched::default();
         // One ref moves by one rename, and that is atomic already.
         let single = plans.len() == 1;
+        // Several move by one rename of `packed-refs`, where not all may be.
+        for plan in plans.iter().filter(|plan| !single && name::is_per_work_tree(&plan.name)) {
+            let why = "a work tree has it for itself, so it moves with no other in an atomic push";
+            let text = format!("cannot update ref '{}': {why}", lossy(&plan.name));
+            outcomes.refuse(plan, Refusal::new(Reason::Failed, text));
+        }
+        if outcomes.any_refused() {
+            return;
+        }
         let prepared = self.prepare_all(plans, objects, &mut touched, outcomes);
         if outcomes.any_refused() {
             return;

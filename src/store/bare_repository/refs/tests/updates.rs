@@ -502,3 +502,33 @@ fn a_repository_that_is_gone_stays_gone() {
     }
     world.assert_clean();
 }
+
+/// All work trees share `packed-refs`: in it these would be everybody's.
+#[test]
+fn refs_of_one_work_tree_are_in_no_atomic_push_of_several() {
+    let world = World::new(format());
+    let zero = world.zero();
+    let [first, second, ..] = world.commits[..] else { unreachable!() };
+    let names = ["refs/worktree/x", "refs/bisect/bad", "refs/rewritten/y"];
+    for name in names {
+        for (old, new) in [(zero, first), (first, second), (second, zero)] {
+            let updates = [world.update("refs/heads/main", zero, first), world.update(name, old, new)];
+            let results = world.run(Mode::Atomic, &updates);
+            let texts: Vec<_> = results.into_iter().map(|result| result.unwrap_err().text).collect();
+            let expected = format!(
+                "cannot update ref '{name}': a work tree has it for itself, so it moves with no other in an atomic push"
+            );
+            assert_eq!(texts, [None, Some(expected)]);
+            assert_eq!(world.git_value("refs/heads/main"), None);
+            // By itself, and where not all have to move.
+            let mode = if old.is_zero() { Mode::Each } else { Mode::Atomic };
+            world.run(mode, &updates[1..])[0].clone().unwrap();
+            assert_eq!(world.git_value(name), Some(new).filter(|new| !new.is_zero()));
+        }
+    }
+    let updates = names.map(|name| world.update(name, zero, first));
+    world.run(Mode::Each, &updates).into_iter().for_each(|result| result.unwrap());
+    let packed = std::fs::read_to_string(world.sandbox.bare().join("packed-refs")).unwrap_or_default();
+    assert!(names.iter().all(|name| !packed.contains(name)), "{packed}");
+    world.assert_clean();
+}
