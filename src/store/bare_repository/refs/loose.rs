@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,13 +21,12 @@ pub(crate) enum Loose {
 /// Reads the file of a ref; `None` if there is none.
 pub(crate) fn read(fs: &Fs, git_dir: &Path, name: &[u8], format: ObjectFormat) -> io::Result<Option<Loose>> {
     let path = name::path_below(git_dir, name);
-    let is_link = match fs.symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => return Ok(None),
-        Ok(metadata) => metadata.is_symlink(),
+    let mut metadata = match fs.symlink_metadata(&path) {
+        Ok(metadata) => metadata,
         Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if is_link {
+    if metadata.is_symlink() {
         // Old repositories have symbolic links for symbolic refs.
         #[cfg(unix)]
         if let Ok(target) = fs.read_link(&path) {
@@ -35,10 +35,22 @@ pub(crate) fn read(fs: &Fs, git_dir: &Path, name: &[u8], format: ObjectFormat) -
                 return Ok(Some(Loose::Symbolic(target.to_vec())));
             }
         }
+        metadata = match fs.metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Loose::Broken)),
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+    }
+    if metadata.is_dir() {
+        return Ok(None);
+    }
+    // Whoever opens a pipe waits for its other end, and nobody knows for how long.
+    if !metadata.is_file() {
+        return Ok(Some(Loose::Broken));
     }
     match fs.read(&path) {
         Ok(text) => Ok(Some(parse(&text, format))),
-        Err(error) if is_link && error.kind() == io::ErrorKind::NotFound => Ok(Some(Loose::Broken)),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -57,7 +69,8 @@ fn parse(text: &[u8], format: ObjectFormat) -> Loose {
     }
 }
 
-/// The names of the files below a directory of refs, given as `refs/` or `refs/heads/a/`, in no order.
+/// The names of the files below a directory of refs, given as `refs/` or `refs/heads/a/`, in no order. Symbolic links are
+/// followed, also to directories; but not to one that the name leads through already.
 pub(crate) fn names(fs: &Fs, git_dir: &Path, below: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     let mut dirs = vec![below.to_vec()];
@@ -81,17 +94,42 @@ pub(crate) fn names(fs: &Fs, git_dir: &Path, below: &[u8]) -> io::Result<Vec<Vec
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => return Err(error),
             };
-            if kind.is_dir() {
+            let (is_file, is_dir) = if kind.is_symlink() {
+                // A link to nothing is no ref to git.
+                let Ok(target) = fs.metadata(&entry.path()) else { continue };
+                (target.is_file(), target.is_dir() && !leads_back(fs, git_dir, &name, &target)?)
+            } else {
+                (kind.is_file(), kind.is_dir())
+            };
+            if is_dir {
                 name.push(b'/');
                 dirs.push(name);
-            } else if !kind.is_symlink() || fs.metadata(&entry.path()).is_ok_and(|metadata| metadata.is_file()) {
-                // A link to nothing is no ref to git; one to a directory would lead out of the repository, or in
-                // circles.
+            } else if is_file {
                 names.push(name);
             }
         }
     }
     Ok(names)
+}
+
+/// Whether a directory is one of those above a name: who follows a link to it goes in circles.
+#[cfg(unix)]
+fn leads_back(fs: &Fs, git_dir: &Path, name: &[u8], dir: &Metadata) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    for above in std::iter::once(b"refs".as_slice()).chain(name::prefixes(name)) {
+        match fs.metadata(&name::path_below(git_dir, above)) {
+            Ok(above) if (above.dev(), above.ino()) == (dir.dev(), dir.ino()) => return Ok(true),
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Elsewhere directories have no number to know them by, and links to them are not followed.
+#[cfg(not(unix))]
+fn leads_back(_: &Fs, _: &Path, _: &[u8], _: &Metadata) -> io::Result<bool> {
+    Ok(true)
 }
 
 #[cfg(unix)]

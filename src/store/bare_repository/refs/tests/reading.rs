@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::super::{Resolved, Value};
 use super::*;
 use crate::store::bare_repository::testing::command;
@@ -149,4 +151,72 @@ fn a_packed_refs_that_is_written_in_place_is_read_again() {
     assert_eq!(world.git_value("refs/heads/end"), Some(first));
     assert_same(&world);
     world.assert_clean();
+}
+
+#[test]
+fn links_to_directories_are_followed_and_loops_of_them_end() {
+    use std::os::unix::fs::symlink;
+    let world = World::new(format());
+    let zero = world.zero();
+    let [first, second, ..] = world.commits[..] else { unreachable!() };
+    let heads = world.sandbox.bare().join("refs/heads");
+    let outside = world.sandbox.dir.path().join("outside/deep");
+    std::fs::create_dir_all(&outside).unwrap();
+    symlink(world.sandbox.dir.path().join("outside"), heads.join("linked")).unwrap();
+    world.sandbox.in_bare(&["update-ref", "refs/heads/linked/deep/a", &first.to_string()]);
+    assert!(outside.join("a").exists());
+    world.one("refs/heads/real/b", zero, first).unwrap();
+    symlink("real", heads.join("again")).unwrap();
+    assert_same(&world);
+    for name in ["refs/heads/linked/deep/a", "refs/heads/again/b"] {
+        world.one(name, first, second).unwrap();
+        assert_eq!(world.git_value(name), Some(second));
+        // It is in the way like any other.
+        let (reason, _) = world.one(name.rsplit_once('/').unwrap().0, zero, first).unwrap_err();
+        assert_eq!(reason, Reason::Conflict);
+        assert_eq!(world.one("refs/heads/linked", zero, first).unwrap_err().0, Reason::Conflict);
+    }
+    world
+        .run(
+            Mode::Atomic,
+            &[
+                world.update("refs/heads/linked/deep/a", second, zero),
+                world.update("refs/heads/linked/deep/c", zero, first),
+            ],
+        )
+        .into_iter()
+        .for_each(|result| result.unwrap());
+    assert_same(&world);
+    assert!(heads.join("linked").is_symlink() && outside.join("c").exists());
+
+    for name in ["refs/heads/ping/x", "refs/heads/pong/y"] {
+        world.one(name, zero, first).unwrap();
+    }
+    let names =
+        || -> BTreeSet<Vec<u8>> { world.refs.list(b"refs/").unwrap().into_iter().map(|listed| listed.name).collect() };
+    let before = names();
+    let loops = [(".", "loop"), ("..", "real/up"), ("../..", "real/refs"), ("ring2", "ring1"), ("ring1", "ring2")];
+    for (target, link) in loops.into_iter().chain([("../pong", "ping/to"), ("../ping", "pong/to")]) {
+        symlink(target, heads.join(link)).unwrap();
+    }
+    symlink(&heads, outside.join("back")).unwrap();
+    let added: Vec<_> = names().difference(&before).cloned().collect();
+    assert_eq!(added, [b"refs/heads/ping/to/y", b"refs/heads/pong/to/x"]);
+}
+
+/// Whoever opens a pipe waits for its other end.
+#[test]
+fn a_pipe_is_no_ref() {
+    let world = World::new(format());
+    let (zero, first) = (world.zero(), world.commits[0]);
+    let heads = world.sandbox.bare().join("refs/heads");
+    let made = std::process::Command::new("mkfifo").arg(heads.join("pipe")).status().unwrap();
+    assert!(made.success());
+    std::os::unix::fs::symlink("pipe", heads.join("link")).unwrap();
+    assert_same(&world);
+    for name in ["refs/heads/pipe", "refs/heads/link"] {
+        assert_eq!(world.refs.resolve(name.as_bytes()).unwrap().value, Value::Broken);
+        let (reason, text) = world.one(name, zero, first).unwrap_err();
+        assert!(reason == Reason::Failed && text.ends_with("reference broken"), "{text}");
+    }
 }
