@@ -244,6 +244,51 @@ fn pushes_are_unpacked_up_to_the_size_that_the_configuration_says() {
 }
 
 #[test]
+fn values_are_read_as_git_reads_them() {
+    let world = World::new();
+    for (key, value) in [
+        ("receive.denyDeletes", "0x1"),
+        ("receive.denyDeletes", "2k"),
+        ("receive.denyDeletes", " 1"),
+        ("receive.denyDeletes", "0x0"),
+        ("receive.denyDeletes", "010"),
+        ("core.sharedRepository", "01"),
+        ("core.sharedRepository", "0x1"),
+        ("receive.unpackLimit", "0x10"),
+        ("receive.unpackLimit", "010"),
+    ] {
+        world.set(key, value);
+        world.push(&["main:refs/heads/other"]);
+        let (statuses, _) = world.push(&["--delete", "other"]);
+        let refused = statuses.iter().any(|line| line.contains("deletion prohibited"));
+        assert_eq!(refused, key == "receive.denyDeletes" && value != "0x0", "{key}={value}: {statuses:?}");
+        world.set("receive.denyDeletes", "no");
+    }
+}
+
+/// Of a list of what is hidden nothing is left out.
+#[test]
+fn a_variable_without_a_value_is_an_error_where_it_needs_one() {
+    for (section, name) in [("receive", "hideRefs"), ("transfer", "hideRefs"), ("receive \"fsck\"", "badEmail")] {
+        let world = World::new();
+        world.set("receive.fsckObjects", "true");
+        for repo in [&world.ours, &world.gits] {
+            let path = repo.path().join("config");
+            let text = std::fs::read_to_string(&path).expect("a configuration");
+            std::fs::write(&path, format!("{text}[{section}]\n\t{name}\n")).expect("a file is written");
+        }
+        let gits = world.gits.path().to_str().expect("a path of text").to_owned();
+        for (whose, url) in [("ours", world.daemon.url("demo.git")), ("git's", gits)] {
+            let said = world.work.try_push(&url, &["main:refs/heads/new"]);
+            assert!(!said.status.success(), "{whose}, {name}");
+        }
+        let error = receive_pack::store::BareRepository::open(world.ours.path()).expect_err("a value is missing");
+        let key = format!("{}.{name}", section.replace(" \"", ".").replace('"', "")).to_lowercase();
+        assert_eq!(error.to_string(), format!("missing value for '{key}'"));
+    }
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_is_no_permission() {
     let world = World::new();
     for (key, value) in [("receive.denyDeletes", "perhaps"), ("receive.fsck.badEmail", "perhaps")] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fs::{Fs, is_absent, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
-use super::rules::{Rules, boolean};
+use super::rules::{Rules, boolean, missing_value};
 use super::shared::Shared;
 use super::{Odb, name};
 use crate::Error;
@@ -69,8 +69,8 @@ impl Repository {
             lock_timeout: timeout("core.filesreflocktimeout", 100),
             packed_timeout: timeout("core.packedrefstimeout", 1000),
         };
-        let hidden = HiddenRefs::new(config.all(&["receive.hiderefs", "transfer.hiderefs"]));
-        let rules = Rules::read(&config)?;
+        let hidden = config.all(&["receive.hiderefs", "transfer.hiderefs"]).map_err(missing_value)?;
+        let (hidden, rules) = (HiddenRefs::new(hidden), Rules::read(&config)?);
         let fs = fs.with_shared(shared);
         let refs = Refs::new(git_dir.clone(), format, fs.clone(), options);
         Ok(Self { git_dir, format, bare, refs, hidden, rules, fs })
@@ -383,6 +383,9 @@ mod tests {
             ("[core]\nrepositoryformatversion = 1\n[extensions]\nobjectFormat = md5\n", Some("object format 'md5'")),
             ("[core]\nrepositoryformatversion = 1\n[extensions]\nnoop\npreciousObjects\n", None),
             ("[core]\nrepositoryformatversion = x\n", Some("core.repositoryFormatVersion")),
+            ("[core]\nrepositoryformatversion = 0x1\n[extensions]\nobjectFormat = sha1\n", None),
+            ("[core]\nrepositoryformatversion = 3000000000\n", Some("core.repositoryFormatVersion")),
+            ("[core]\nbare = 0x1\n", None),
             ("[core]\nbare = maybe\n", Some("bad boolean config value 'maybe' for 'core.bare'")),
             ("[core\n", Some("the configuration cannot be read")),
             ("", None),

@@ -120,9 +120,10 @@ fn checks(config: &Config) -> Result<Checks, Error> {
     let mut checks = Checks::new();
     for (name, value) in config.section("receive") {
         let Some(id) = name.strip_prefix(b"fsck.").filter(|id| *id != b"skiplist") else { continue };
+        let value = value.ok_or_else(|| missing_value(&format!("receive.{}", String::from_utf8_lossy(name))))?;
         // As git does: there are messages about more than objects, and every version of git has new ones.
         let Some(message) = std::str::from_utf8(id).ok().and_then(Message::from_id) else { continue };
-        let severity = match value.unwrap_or_default().to_ascii_lowercase().as_slice() {
+        let severity = match value.to_ascii_lowercase().as_slice() {
             b"error" => Severity::Error,
             b"warn" => Severity::Warning,
             b"ignore" => Severity::Ignore,
@@ -144,11 +145,16 @@ fn unpack_limit(config: &Config) -> Result<Option<u32>, Error> {
             let text = format!("bad numeric config value '{}' for '{key}'", String::from_utf8_lossy(&value));
             Error::new(ErrorKind::Store, text)
         })?;
-        if let Some(limit) = limit.filter(|limit| *limit >= 0) {
-            return Ok(Some(u32::try_from(limit).unwrap_or(u32::MAX)));
+        if let Some(limit) = limit.and_then(|limit| u32::try_from(limit).ok()) {
+            return Ok(Some(limit));
         }
     }
     Ok(None)
+}
+
+/// A variable that says nothing without `=`.
+pub(super) fn missing_value(key: &str) -> Error {
+    Error::new(ErrorKind::Store, format!("missing value for '{key}'"))
 }
 
 /// A variable that is true or false.

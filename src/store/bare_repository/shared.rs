@@ -1,6 +1,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::git_config::value;
+
 /// Who besides the owner may use the repository's files (`core.sharedRepository` in git-config).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Shared {
@@ -16,16 +18,26 @@ pub(crate) enum Shared {
 impl Shared {
     /// Reads the value as git does: `None` for one that git refuses.
     pub(crate) fn from_config(value: &[u8]) -> Option<Self> {
-        match value.to_ascii_lowercase().as_slice() {
-            b"" | b"umask" | b"false" | b"no" | b"off" | b"0" => return Some(Self::Umask),
-            b"group" | b"true" | b"yes" | b"on" | b"1" => return Some(Self::AtLeast(0o660)),
-            b"all" | b"world" | b"everybody" | b"2" => return Some(Self::AtLeast(0o664)),
+        match value {
+            b"" | b"umask" => return Some(Self::Umask),
+            b"group" => return Some(Self::GROUP),
+            b"all" | b"world" | b"everybody" => return Some(Self::EVERYBODY),
             _ => {}
         }
-        let mode = u32::from_str_radix(std::str::from_utf8(value).ok()?, 8).ok()?;
-        // git insists that the owner can read and write, and leaves the execute bits to the kind of file.
-        (mode & 0o600 == 0o600).then_some(Self::Exactly(mode & 0o666))
+        match value::octal(value) {
+            // What is no octal number may still be one, or be true or false.
+            None => value::boolean(value).map(|is_shared| if is_shared { Self::GROUP } else { Self::Umask }),
+            Some(0) => Some(Self::Umask),
+            Some(1) => Some(Self::GROUP),
+            Some(2) => Some(Self::EVERYBODY),
+            // git insists that the owner can read and write, and leaves the execute bits to the kind of file.
+            Some(mode) if mode & 0o600 == 0o600 => u32::try_from(mode & 0o666).ok().map(Self::Exactly),
+            Some(_) => None,
+        }
     }
+
+    const GROUP: Self = Self::AtLeast(0o660);
+    const EVERYBODY: Self = Self::AtLeast(0o664);
 
     /// Gives a new file or directory its permissions.
     #[cfg(unix)]
@@ -60,24 +72,86 @@ impl Shared {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
     use super::Shared;
+    use crate::store::bare_repository::fs::Fs;
+    use crate::store::bare_repository::testing::{Sandbox, format, git, try_git};
+
+    /// The permissions of a directory, and of a file in it.
+    fn modes(dir: &Path) -> [u32; 2] {
+        [dir, &dir.join("new")].map(|path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777)
+    }
 
     #[test]
     fn values_are_read_as_git_reads_them() {
-        for (value, expected) in [
-            ("umask", Some(Shared::Umask)),
-            ("False", Some(Shared::Umask)),
-            ("group", Some(Shared::AtLeast(0o660))),
-            ("1", Some(Shared::AtLeast(0o660))),
-            ("everybody", Some(Shared::AtLeast(0o664))),
-            ("0640", Some(Shared::Exactly(0o640))),
-            ("0777", Some(Shared::Exactly(0o666))),
-            ("0400", None),
-            ("nonsense", None),
+        let sandbox = Sandbox::new(format());
+        let commit = sandbox.commit("file", "text").to_string();
+        git(&sandbox.work(), &["push", "-q", "origin", "HEAD:refs/heads/main"]);
+        let (mut taken, mut refused) = (0, 0);
+        for value in [
+            "umask",
+            "Umask",
+            "group",
+            "Group",
+            "all",
+            "world",
+            "everybody",
+            "Everybody",
+            "False",
+            "true",
+            "YES",
+            "",
+            "0",
+            "1",
+            "2",
+            "3",
+            "01",
+            "02",
+            "0x1",
+            "0x0",
+            "9",
+            "1k",
+            "-1",
+            " 0660",
+            "0640",
+            "640",
+            "0660",
+            "0666",
+            "0777",
+            "0400",
+            "0660k",
+            "nonsense",
+            " ",
+            "0660 ",
+            "\n",
         ] {
-            assert_eq!(Shared::from_config(value.as_bytes()), expected, "{value}");
+            let text = value.replace('\n', "\\n");
+            let config = format!("[core]\nrepositoryFormatVersion = 0\nsharedRepository = \"{text}\"\n");
+            let config = if format() == "sha1" { config } else { config.replace("= 0\n", "= 1\n") + SHA256 };
+            std::fs::write(sandbox.bare().join("config"), config).unwrap();
+            let [theirs, ours] = ["theirs", "ours"].map(|name| sandbox.bare().join("refs/heads").join(name));
+            let git_takes =
+                try_git(&sandbox.bare(), &["update-ref", "refs/heads/theirs/new", &commit]).status.success();
+            let shared = Shared::from_config(value.as_bytes());
+            assert_eq!(shared.is_some(), git_takes, "{value:?}");
+            if let Some(shared) = shared {
+                let fs = Fs::default().with_shared(shared);
+                fs.create_dir(&ours).unwrap();
+                fs.create_new(&ours.join("new")).unwrap();
+                assert_eq!(modes(&ours), modes(&theirs), "{value:?}");
+                std::fs::remove_dir_all(&ours).unwrap();
+                taken += 1;
+            } else {
+                refused += 1;
+            }
+            let _ = std::fs::remove_dir_all(&theirs);
         }
+        assert!(taken > 20 && refused > 5, "{taken}, {refused}");
     }
+
+    const SHA256: &str = "[extensions]\nobjectFormat = sha256\n";
 
     #[test]
     fn bits_are_those_that_git_sets() {

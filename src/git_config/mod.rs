@@ -1,4 +1,7 @@
 #[cfg(feature = "bare-repository")]
+pub(crate) mod value;
+
+#[cfg(feature = "bare-repository")]
 use std::borrow::Cow;
 
 /// A configuration file that git would not read either.
@@ -92,37 +95,24 @@ impl Config {
         Some(value.as_deref().map_or(Cow::Borrowed(b"true"), Cow::Borrowed))
     }
 
-    /// All values of some variables that make one list together, in the order of the file.
-    pub(crate) fn all<'a>(&'a self, keys: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
-        let is_meant = |name: &[u8]| keys.iter().any(|key| key.as_bytes() == name);
-        self.variables.iter().filter(move |(name, _)| is_meant(name)).filter_map(|(_, value)| value.as_deref())
+    /// All values of some variables that make one list together, in the order of the file: `Err` with the name of one that
+    /// stands there without `=`.
+    pub(crate) fn all<'a>(&'a self, keys: &[&'a str]) -> Result<Vec<&'a [u8]>, &'a str> {
+        let key = |name: &[u8]| keys.iter().find(|key| key.as_bytes() == name);
+        let meant = self.variables.iter().filter_map(|(name, value)| Some((*key(name)?, value)));
+        meant.map(|(key, value)| value.as_deref().ok_or(key)).collect()
     }
 
     /// A variable that is true or false: `Err` with the value if it is neither.
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Vec<u8>> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        match value.to_ascii_lowercase().as_slice() {
-            b"true" | b"yes" | b"on" => Ok(Some(true)),
-            b"" | b"false" | b"no" | b"off" => Ok(Some(false)),
-            digits => match std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok()) {
-                Some(number) => Ok(Some(number != 0)),
-                None => Err(value.into_owned()),
-            },
-        }
+        value::boolean(&value).map(Some).ok_or_else(|| value.into_owned())
     }
 
     /// A variable that is a number: `Err` with the value if it is not.
-    pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, Vec<u8>> {
+    pub(crate) fn integer(&self, key: &str) -> Result<Option<i32>, Vec<u8>> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        let text = std::str::from_utf8(&value).unwrap_or_default().trim();
-        let (digits, unit) = match text.as_bytes().last().map(u8::to_ascii_lowercase) {
-            Some(b'k') => (text.get(..text.len().saturating_sub(1)), 1 << 10),
-            Some(b'm') => (text.get(..text.len().saturating_sub(1)), 1 << 20),
-            Some(b'g') => (text.get(..text.len().saturating_sub(1)), 1 << 30),
-            _ => (Some(text), 1_i64),
-        };
-        let number = digits.and_then(|digits| digits.parse::<i64>().ok()).and_then(|number| number.checked_mul(unit));
-        number.map(Some).ok_or_else(|| value.into_owned())
+        value::integer(&value).map(Some).ok_or_else(|| value.into_owned())
     }
 
     /// All variables of a section, in the order of the file: names without the section.
@@ -333,12 +323,14 @@ mod tests {
 
     #[test]
     fn values_have_types() {
-        let config = Config::parse(b"[a]\nyes\nno=\nn=2k\nbad=maybe\n").unwrap();
+        let config = Config::parse(b"[a]\nyes\nno=\nn=2k\nbad=maybe\nlist=1\nlist=\nmore\n").unwrap();
         assert_eq!(config.boolean("a.yes"), Ok(Some(true)));
         assert_eq!(config.boolean("a.no"), Ok(Some(false)));
         assert_eq!(config.boolean("a.none"), Ok(None));
         assert_eq!(config.boolean("a.bad"), Err(b"maybe".to_vec()));
         assert_eq!(config.integer("a.n"), Ok(Some(2048)));
-        assert!(config.integer("a.bad").is_err());
+        assert!(config.integer("a.bad").is_err() && config.integer("a.yes").is_err());
+        assert_eq!(config.all(&["a.list", "a.none"]), Ok(vec![b"1".as_slice(), b""]));
+        assert_eq!(config.all(&["a.list", "a.more"]), Err("a.more"));
     }
 }
