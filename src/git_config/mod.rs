@@ -115,6 +115,11 @@ impl Config {
         value::integer(&value).map(Some).ok_or_else(|| value.into_owned())
     }
 
+    /// Reads another file behind this one: where both say something, that one counts.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.variables.append(&mut later.variables);
+    }
+
     /// All variables of a section, in the order of the file: names without the section.
     pub(crate) fn section<'a>(&'a self, section: &'a str) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
         self.variables.iter().filter_map(move |(key, value)| {

@@ -1,6 +1,7 @@
 //! A bare repository on disk, as stock git reads and writes it.
 
 mod alternates;
+mod configuration;
 pub(crate) mod connectivity;
 mod current_branch;
 mod fs;

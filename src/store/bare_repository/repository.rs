@@ -6,9 +6,8 @@ use super::fs::{Fs, is_absent, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
 use super::rules::{Rules, boolean, missing_value};
 use super::shared::Shared;
-use super::{Odb, name};
+use super::{Odb, configuration, name};
 use crate::Error;
-use crate::git_config::Config;
 use crate::proto::{HiddenRefs, ObjectFormat};
 
 /// A Git repository on disk (gitrepository-layout): where its parts are and what its configuration says.
@@ -39,14 +38,7 @@ impl Repository {
             git_dir = follow_dot_git(fs, path)?
                 .ok_or_else(|| Error::new(crate::ErrorKind::NotFound, "this is not a Git repository"))?;
         }
-        let config = match fs.read(&git_dir.join("config")) {
-            Ok(text) => {
-                Config::parse(&text).map_err(|error| Error::store("the configuration cannot be read", error))?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Config::default(),
-            Err(error) => return Err(Error::store("the configuration cannot be read", error)),
-        };
-        let format = object_format(&config)?;
+        let (config, format) = configuration::read(fs, &git_dir)?;
         let bare = boolean(&config, "core.bare")?.unwrap_or(git_dir.file_name() != Some(".git".as_ref()));
         let shared = match config.get("core.sharedrepository") {
             None => Shared::Umask,
@@ -200,47 +192,6 @@ fn follow_dot_git(fs: &Fs, path: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(None)
 }
 
-/// Checks the repository's version and extensions (gitrepository-layout, "Git Repository Format Versions").
-fn object_format(config: &Config) -> Result<ObjectFormat, Error> {
-    let version = config.integer("core.repositoryformatversion").unwrap_or(Some(-1)).unwrap_or(0);
-    if !(0..=1).contains(&version) {
-        return Err(refusal("core.repositoryFormatVersion is neither 0 nor 1"));
-    }
-    let mut format = ObjectFormat::Sha1;
-    for (name, value) in config.section("extensions") {
-        let value = value.unwrap_or(b"true");
-        match name {
-            b"noop" | b"preciousobjects" | b"partialclone" | b"worktreeconfig" => {}
-            b"noop-v1" | b"relativeworktrees" if version == 1 => {}
-            b"objectformat" if version == 1 => {
-                format = ObjectFormat::from_name(value).ok_or_else(|| {
-                    let name = String::from_utf8_lossy(value).into_owned();
-                    Error::new(crate::ErrorKind::Store, format!("this build does not know the object format '{name}'"))
-                })?;
-            }
-            b"refstorage" if version == 1 => {
-                if value != b"files" {
-                    let name = String::from_utf8_lossy(value).into_owned();
-                    let text = format!("the refs are stored as '{name}'; only 'files' is supported");
-                    return Err(Error::new(crate::ErrorKind::Store, text));
-                }
-            }
-            // A version 0 repository may carry extensions that nobody knows; git minds only those that it knows.
-            b"noop-v1" | b"relativeworktrees" | b"objectformat" | b"refstorage" | b"compatobjectformat" => {
-                let name = String::from_utf8_lossy(name).into_owned();
-                let text = format!("extensions.{name} cannot be honoured in a repository of version {version}");
-                return Err(Error::new(crate::ErrorKind::Store, text));
-            }
-            _ if version == 0 => {}
-            _ => {
-                let name = String::from_utf8_lossy(name).into_owned();
-                return Err(Error::new(crate::ErrorKind::Store, format!("unknown repository extension '{name}'")));
-            }
-        }
-    }
-    Ok(format)
-}
-
 /// Builds a repository beside its place and renames it into it; gives way to another that is quicker.
 fn init_new(path: &Path, format: ObjectFormat, fs: &Fs) -> io::Result<()> {
     let parent = match path.parent() {
@@ -351,6 +302,39 @@ mod tests {
             let moved = sandbox.dir.path().join("moved.git");
             git(&sandbox.work(), &["init", "-q", "--separate-git-dir", moved.to_str().unwrap()]);
             assert_eq!(Repository::open(&sandbox.work()).unwrap().git_dir(), moved);
+        }
+    }
+
+    /// git decides which of the two files counts.
+    #[test]
+    fn a_second_configuration_file_counts_where_the_extension_says_so() {
+        let sandbox = Sandbox::new("sha1");
+        let second =
+            "[core]\nbare = false\nrepositoryFormatVersion = 9\n[extensions]\nnew = x\n[receive]\ndenyDeletes\n";
+        let version = "repositoryFormatVersion = 1\n";
+        let on = "[extensions]\nworktreeConfig\n";
+        for (version, extensions, second) in [
+            (version, on, Some(second)),
+            (version, on, None),
+            (version, "", Some(second)),
+            (version, "[extensions]\nworktreeConfig = 0\n", Some(second)),
+            (version, "[extensions]\nworktreeConfig = perhaps\n", None),
+            (version, on, Some("[core\n")),
+            ("repositoryFormatVersion = 0\n", on, Some(second)),
+            ("", on, Some(second)),
+        ] {
+            let (bare, context) = (sandbox.bare(), format!("{version:?}, {extensions:?}, {second:?}"));
+            std::fs::write(bare.join("config"), format!("[core]\nbare\n{version}{extensions}")).unwrap();
+            let _ = std::fs::remove_file(bare.join("config.worktree"));
+            if let Some(second) = second {
+                std::fs::write(bare.join("config.worktree"), second).unwrap();
+            }
+            let opened = Repository::open(&bare);
+            assert_eq!(opened.is_ok(), try_git(&bare, &["for-each-ref"]).status.success(), "{context}");
+            let Ok(opened) = opened else { continue };
+            assert_eq!(opened.is_bare().to_string(), git(&bare, &["rev-parse", "--is-bare-repository"]), "{context}");
+            let deny = try_git(&bare, &["config", "--type=bool", "receive.denyDeletes"]);
+            assert_eq!(opened.rules().deny_deletes, deny.stdout == b"true\n", "{context}");
         }
     }
 

@@ -14,7 +14,7 @@ const MAX_COMMITS: usize = 1_000_000;
 /// What a repository's own configuration says of the pushes that it takes (git-config, `receive.*`).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
-    deny_deletes: bool,
+    pub(super) deny_deletes: bool,
     deny_non_fast_forwards: bool,
     pub(super) deny_current_branch: Deny,
     pub(super) deny_delete_current: Deny,
