@@ -68,7 +68,7 @@ impl Repository {
         Ok(Self { git_dir, format, bare, refs, hidden, rules, fs })
     }
 
-    /// Makes a new bare repository, or opens the one that is there already.
+    /// Makes a new bare repository, or opens the one that is there already, bare or not.
     ///
     /// The repository appears whole by one rename: of two that make the same one at the same time, one does and the
     /// other opens it. `HEAD` names the branch `main`.
@@ -78,10 +78,13 @@ impl Repository {
 
     /// The same, its files read and written in another way.
     pub(super) fn init_with(path: &Path, format: ObjectFormat, fs: &Fs) -> Result<Self, Error> {
-        if !is_git_dir(fs, path).map_err(unreadable)? {
-            init_new(path, format, fs).map_err(|error| Error::store("the repository cannot be created", error))?;
-        }
-        let repository = Self::open_with(path, fs)?;
+        let repository = match Self::open_with(path, fs) {
+            Err(error) if error.kind() == crate::ErrorKind::NotFound => {
+                init_new(path, format, fs).map_err(|error| Error::store("the repository cannot be created", error))?;
+                Self::open_with(path, fs)?
+            }
+            opened => opened?,
+        };
         if repository.format != format {
             return Err(refusal("a repository of another object format is there already"));
         }
@@ -302,6 +305,15 @@ mod tests {
             let moved = sandbox.dir.path().join("moved.git");
             git(&sandbox.work(), &["init", "-q", "--separate-git-dir", moved.to_str().unwrap()]);
             assert_eq!(Repository::open(&sandbox.work()).unwrap().git_dir(), moved);
+        }
+    }
+
+    #[test]
+    fn what_open_takes_init_opens() {
+        let sandbox = Sandbox::new("sha1");
+        for path in [sandbox.bare(), sandbox.work(), sandbox.work().join(".git")] {
+            let opened = Repository::open(&path).unwrap();
+            assert_eq!(Repository::init(&path, ObjectFormat::Sha1).unwrap().git_dir(), opened.git_dir());
         }
     }
 

@@ -82,8 +82,8 @@ impl BareRepository {
         Self::new(Repository::open(path.as_ref())?)
     }
 
-    /// Opens a repository, or makes a new one. Two that do so at the same time get the same one. Blocks on the disk for
-    /// a moment.
+    /// Opens a repository as [`open`](Self::open) does, or makes a new one, which is bare. Two that do so at the same time
+    /// get the same one. Blocks on the disk for a moment.
     ///
     /// # Errors
     ///

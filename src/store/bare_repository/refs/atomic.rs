@@ -31,7 +31,8 @@ impl Refs {
     ///
     /// A crash at any point, also one that loses what was not synced, leaves one of these lines; so does looking at
     /// the refs meanwhile. Step 3 is synced before step 4 because a file that came back after a crash would hide a new
-    /// value. If step 4 cannot be done, everything is old, and only packed.
+    /// value. If step 4 cannot be done, everything is old, and only packed; but if it is only the last sync that fails,
+    /// everything is new and reported to have failed, for a crash might take it back.
     ///
     /// Step 5 is not needed for what the refs say, but the files keep others from creating `a/b` beside a new `a`: only
     /// who begins between our last look and step 4 can still do that, and then both are there, which git lists and can

@@ -52,8 +52,11 @@ impl Refs {
 
     /// Takes refs out of `packed-refs` by one rewrite, then removes their files.
     ///
-    /// A crash in between leaves the files, and with them the old values. The lock of `packed-refs` is held until the
-    /// files are gone: `git pack-refs` would otherwise bring back what it read before.
+    /// A crash in between leaves the files, and with them the old values. If the rewrite is done and only cannot be made
+    /// durable, the files stay as well, but refs that had none are gone, though they are reported to have failed.
+    ///
+    /// The lock of `packed-refs` is held until the files are gone: `git pack-refs` would otherwise bring back what it read
+    /// before.
     pub(super) fn commit_deletions(&self, prepared: Vec<Prepared>, touched: &mut Touched, outcomes: &mut Outcomes) {
         let (gone, standing): (Vec<_>, Vec<_>) = prepared.into_iter().partition(|prepared| prepared.locked.moves);
         for Prepared { plan, .. } in standing {
