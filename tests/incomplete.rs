@@ -160,6 +160,73 @@ async fn a_link_to_an_object_of_another_kind_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_git_cannot_walk_through_is_refused_and_nothing_else() {
+    let servers = Servers::new();
+    let whole = Change::new("whole\n", &[]);
+    let (commit, tree) = (whole.id(), object_id(format(), ObjectKind::Tree, &whole.tree));
+    let (blob, upper) = (blob_id(b"whole\n"), commit.to_string().to_uppercase());
+    let tag = pack::object_id(format(), ObjectKind::Tag, &tag_of(&commit, "commit\ntag first\n"));
+    let text = |text: &str| format!("tree {tree}\n{text}").into_bytes();
+    let commits = [
+        format!("tree {tree}").into_bytes(),
+        format!("tree {tree}x").into_bytes(),
+        format!("tree {}\nx", &tree.to_string()[1..]).into_bytes(),
+        text(""),
+        text("\n"),
+        text("x"),
+        text("parent abc\n"),
+        // The line of a parent without its LF, with it, and with one byte more.
+        text(&format!("parent {commit}")),
+        text(&format!("parent {commit}\n")),
+        text(&format!("parent {commit}\n\n")),
+        text(&format!("parent {commit}x\n")),
+        text(&format!("parent {upper}\nparent {commit}\n")),
+        text(&format!("parent {upper}\nparent {commit}\n\n")),
+        text(&format!("parent {upper}\nparent {commit}")),
+        text(&format!("parent {upper}\nparent x\n")),
+    ];
+    let tags = [
+        tag_of(&commit, "commit\ntag first\n"),
+        tag_of(&upper, "commit\ntag x\n"),
+        tag_of(&upper, "commit\ntag \n"),
+        tag_of(&upper, "commit\ntag x"),
+        tag_of(&upper, "commit\ntag "),
+        tag_of(&upper, "commit\ntag"),
+        tag_of(&upper, "commit\n"),
+        tag_of(&upper, "commit\n\nsaid more than it needs to be long enough\n"),
+        tag_of(&upper, "commit"),
+        tag_of(&upper, "commit x\ntag x\n"),
+        tag_of(&upper, " commit\ntag x\n"),
+        tag_of(&upper, "commit\0x\ntag x\n"),
+        tag_of(&upper, &format!("commit\0{}\ntag x\n", "x".repeat(12))),
+        tag_of(&upper, &format!("commit\0{}\ntag x\n", "x".repeat(13))),
+        // As short as a tag may be, and shorter.
+        tag_of(&blob, "blob\ntag x\n"),
+        tag_of(&blob, "blob\ntag \n"),
+        tag_of(&tag, "tag\ntag ab\n"),
+        tag_of(&tag, "tag\ntag a\n"),
+        tag_of(&tag, "tag\ntag \n"),
+    ];
+    let odd: Vec<_> = commits.iter().map(|data| (ObjectKind::Commit, &data[..])).collect();
+    let odd: Vec<_> = odd.into_iter().chain(tags.iter().map(|data| (ObjectKind::Tag, &data[..]))).collect();
+    let name = |number: usize| format!("refs/odd/{number}");
+    let request = odd.iter().enumerate().fold(Request::new(), |request, (number, (kind, data))| {
+        request.create(&name(number), object_id(format(), *kind, data))
+    });
+    let said = servers.push(request.pack(pack_of(whole.all().into_iter().chain(odd.iter().copied())))).await;
+    // The numbers of those that git takes.
+    let taken: Vec<_> = (0..odd.len()).filter(|number| said.contains(&(name(*number), Ok(())))).collect();
+    assert_eq!(taken, [4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 26, 27, 29, 31]);
+    servers.bare.git(["rev-list", "--objects", "--all"]);
+    servers.bare.git(["clone", "-q", ".", "clone"]);
+}
+
+/// A tag that says `object`, and `rest` of its type and its name.
+fn tag_of(object: impl std::fmt::Display, rest: &str) -> Vec<u8> {
+    format!("object {object}\ntype {rest}").into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_ref_that_brings_a_new_root_is_refused_to_a_shallow_client() {
     let servers = Servers::new();
     let root = Change::new("root\n", &[]);

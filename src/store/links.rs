@@ -1,4 +1,5 @@
-//! What objects point at, read without allocation and as leniently as git's own walk reads it.
+//! What objects point at, read without allocation and as git's own walk reads it: what it could not walk through would
+//! make a repository that git cannot clone, and what it takes is not ours to refuse.
 #![cfg_attr(not(feature = "_index"), allow(dead_code, reason = "without a store only commits are read"))]
 
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
@@ -96,11 +97,17 @@ pub(crate) struct Commit<'a> {
 
 impl<'a> Commit<'a> {
     /// Reads a commit up to its committer.
+    ///
+    /// As git does it: something must follow each of the lines that are read, and what is too short for a line of a
+    /// parent is none, whatever it begins with.
     pub(crate) fn parse(data: &'a [u8], format: ObjectFormat) -> Result<Self, Malformed> {
-        let (tree, rest) = hex_line(data, b"tree ", format).ok_or(Malformed("bogus commit object"))?;
+        let line =
+            |data: &'a [u8], keyword: &[u8]| hex_line(data, keyword, format).filter(|(_, rest)| !rest.is_empty());
+        let (tree, rest) = line(data, b"tree ").ok_or(Malformed("bogus commit object"))?;
+        let parent = b"parent ".len().saturating_add(format.hex_len());
         let mut after = rest;
-        while after.starts_with(b"parent ") {
-            (_, after) = hex_line(after, b"parent ", format).ok_or(Malformed("bad parents in commit"))?;
+        while after.len() > parent && after.starts_with(b"parent ") {
+            (_, after) = line(after, b"parent ").ok_or(Malformed("bad parents in commit"))?;
         }
         let parents = rest.get(..rest.len().saturating_sub(after.len())).unwrap_or_default();
         Ok(Self { tree, parents, format, time: time(after) })
@@ -134,15 +141,22 @@ fn time(headers: &[u8]) -> u64 {
 
 /// What a tag points at, and the kind it says that has.
 pub(crate) fn tag(data: &[u8], format: ObjectFormat) -> Result<(ObjectId, ObjectKind), Malformed> {
-    let (id, rest) = hex_line(data, b"object ", format).ok_or(Malformed("bogus tag object"))?;
-    let line = rest.strip_prefix(b"type ").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
-    let kind = match line {
+    const BOGUS: Malformed = Malformed("bogus tag object");
+    // The shortest of all tags are too short for git.
+    if data.len() < format.hex_len().saturating_add(24) {
+        return Err(BOGUS);
+    }
+    let (id, rest) = hex_line(data, b"object ", format).ok_or(BOGUS)?;
+    let (kind, rest) = text_line(rest, b"type ").filter(|(kind, _)| kind.len() < 20).ok_or(BOGUS)?;
+    // For git its name ends at a NUL.
+    let kind = match kind.split(|byte| *byte == 0).next() {
         Some(b"commit") => ObjectKind::Commit,
         Some(b"tree") => ObjectKind::Tree,
         Some(b"blob") => ObjectKind::Blob,
         Some(b"tag") => ObjectKind::Tag,
         _ => return Err(Malformed("unknown tag type")),
     };
+    text_line(rest, b"tag ").ok_or(BOGUS)?;
     Ok((id, kind))
 }
 
@@ -150,6 +164,13 @@ pub(crate) fn tag(data: &[u8], format: ObjectFormat) -> Result<(ObjectId, Object
 fn hex_line<'a>(data: &'a [u8], keyword: &[u8], format: ObjectFormat) -> Option<(ObjectId, &'a [u8])> {
     let (hex, rest) = data.strip_prefix(keyword)?.split_at_checked(format.hex_len())?;
     Some((ObjectId::from_hex(format, hex)?, rest.strip_prefix(b"\n")?))
+}
+
+/// What stands behind a keyword in its line, and what follows the line, whose LF must be there.
+fn text_line<'a>(data: &'a [u8], keyword: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let text = data.strip_prefix(keyword)?;
+    let (text, rest) = text.split_at_checked(text.iter().position(|byte| *byte == b'\n')?)?;
+    Some((text, rest.strip_prefix(b"\n")?))
 }
 
 #[cfg(test)]
@@ -197,11 +218,20 @@ mod tests {
             expected.map(|(kind, id)| (kind, id.to_owned()))
         );
         assert_eq!(Commit::parse(text.as_bytes(), ObjectFormat::Sha1).unwrap().time, 1234);
-        for bad in [format!("tree {A}"), format!("tree {A}\nparent {A}x\n"), format!("parent {A}\n"), String::new()] {
+        for bad in [
+            format!("tree {A}"),
+            format!("tree {A}\n"),
+            format!("tree {A}\nparent {A}\n"),
+            format!("tree {A}\nparent {A}x\n"),
+            format!("parent {A}\n"),
+            String::new(),
+        ] {
             assert!(links(ObjectKind::Commit, bad.as_bytes()).is_err(), "{bad:?}");
         }
-        // git reads these two; the time is then unknown.
-        for odd in [format!("tree {A}\n"), format!("tree {A}\nauthor x\ncommitter y\n")] {
+        // git reads these; the time is then unknown.
+        for odd in ["\n", "author x\ncommitter y\n", "parent abc\n"] {
+            let odd = format!("tree {A}\n{odd}");
+            assert_eq!(links(ObjectKind::Commit, odd.as_bytes()).unwrap(), [(ObjectKind::Tree, A.to_owned())]);
             assert_eq!(Commit::parse(odd.as_bytes(), ObjectFormat::Sha1).unwrap().time, 0, "{odd:?}");
         }
     }
@@ -210,7 +240,10 @@ mod tests {
     fn a_tag_links_its_object() {
         let text = format!("object {A}\ntype tree\ntag x\n\n");
         assert_eq!(links(ObjectKind::Tag, text.as_bytes()).unwrap(), [(ObjectKind::Tree, A.to_owned())]);
-        assert!(links(ObjectKind::Tag, format!("object {A}\ntype x\n").as_bytes()).is_err());
-        assert!(links(ObjectKind::Tag, format!("object {A}\n").as_bytes()).is_err());
+        for bad in
+            ["type x\ntag x\n\n", "type commit", "type commit\n\nsaid\n", "type commit\ntag x", "type tag\ntag a\n", ""]
+        {
+            assert!(links(ObjectKind::Tag, format!("object {A}\n{bad}").as_bytes()).is_err(), "{bad:?}");
+        }
     }
 }
