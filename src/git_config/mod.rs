@@ -38,27 +38,52 @@ pub(crate) fn read(text: &[u8], mut show: impl FnMut(Variable<'_>)) -> Result<()
     let mut parser = Parser { rest: text.iter(), line: 1 };
     let mut section: Option<Vec<u8>> = None;
     let mut is_first = true;
+    // For git a text ends at a NUL, whatever follows. A header that has one is all there is to the names below it.
+    let mut whole_name: Option<Vec<u8>> = None;
     let (mut name, mut value) = (Vec::new(), Vec::new());
     while let Some(byte) = parser.next() {
         match byte {
             b'#' | b';' => parser.skip_line(),
             b'[' => {
-                parser.section(section.get_or_insert_default())?;
+                let section = section.get_or_insert_default();
+                parser.section(section)?;
+                whole_name = name_before_nul(section);
                 is_first = true;
             }
-            byte if byte.is_ascii_whitespace() => {}
+            byte if is_space(byte) => {}
             byte if byte.is_ascii_alphabetic() => {
                 name.clear();
                 name.push(byte.to_ascii_lowercase());
                 let has_value = parser.variable(&mut name, &mut value)?;
-                let value = has_value.then_some(value.as_slice());
-                show(Variable { section: section.as_deref(), is_first, name: &name, value });
+                let value = has_value.then(|| until_nul(&value));
+                let name = whole_name.as_deref().unwrap_or(&name);
+                show(Variable { section: section.as_deref(), is_first, name, value });
                 is_first = false;
             }
             _ => return Err(BadLine(parser.line)),
         }
     }
     Ok(())
+}
+
+/// What git takes for white space.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn until_nul(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// If there is a NUL in the name of a section: leaves what git takes for the section in it, and gives what it then takes
+/// for the name of each variable.
+fn name_before_nul(section: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = section.iter().position(|byte| *byte == 0)?;
+    section.truncate(end);
+    let dot = section.iter().rposition(|byte| *byte == b'.')?;
+    let name = section.split_off(dot.saturating_add(1));
+    section.truncate(dot);
+    Some(name)
 }
 
 /// The variables of a repository's configuration file.
@@ -168,17 +193,18 @@ impl Parser<'_> {
         name.clear();
         loop {
             match self.next().ok_or_else(|| self.bad())? {
+                b']' if name.is_empty() => return Err(self.bad()),
                 b']' => return Ok(()),
                 byte if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' => {
                     name.push(byte.to_ascii_lowercase());
                 }
-                b' ' | b'\t' => break,
+                byte if is_space(byte) && byte != b'\n' => break,
                 _ => return Err(self.bad()),
             }
         }
         let quote = loop {
             match self.next() {
-                Some(b' ' | b'\t') => {}
+                Some(byte) if is_space(byte) && byte != b'\n' => {}
                 other => break other,
             }
         };
@@ -232,7 +258,7 @@ impl Parser<'_> {
                 Some(byte) => byte,
             };
             match byte {
-                b' ' | b'\t' | b'\r' | 0x0b | 0x0c if !quoted => {
+                byte if is_space(byte) && !quoted => {
                     if !value.is_empty() {
                         value.push(byte);
                     }
@@ -244,7 +270,8 @@ impl Parser<'_> {
                 }
                 b'"' => quoted = !quoted,
                 b'\\' => match self.next() {
-                    Some(b'\n') => {}
+                    // The end of the file is the end of a line, escaped or not.
+                    None | Some(b'\n') => {}
                     Some(b't') => value.push(b'\t'),
                     Some(b'b') => value.push(8),
                     Some(b'n') => value.push(b'\n'),
@@ -263,7 +290,6 @@ impl Parser<'_> {
 #[cfg(all(test, feature = "bare-repository"))]
 mod tests {
     use super::*;
-    use crate::store::bare_repository::testing::git;
 
     const FILES: &[&str] = &[
         "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n",
@@ -275,27 +301,71 @@ mod tests {
         "[x]\n  y  =   spaces   between   \n",
         "[x] y = \"\" \n w = a\\\\b\n[x \"\"] e = 1\n",
         "[receive]\n\tdenyDeletes = on\n[extensions]\n\tobjectFormat = sha256\n",
+        "[a\r\"b\"]\nx = 1\n[a \r\t\r \"../b\"]\ny = \r1\r2\r\n[ \"a\"]\nz\r\n",
+        "[x]\ny = a \\",
+        "[a \"b.c\0d\"]\nx = 1\n[a]\ny = 1\02\n[a \"\0\"]\nz\n",
     ];
+
+    /// What git lists, and whether it can read all of it.
+    fn listed(path: &std::path::Path, text: &[u8]) -> (Vec<u8>, bool) {
+        std::fs::write(path, text).unwrap();
+        let args = ["config", "--list", "-z", "--file"];
+        let output = std::process::Command::new("git").args(args).arg(path).output().unwrap();
+        (output.stdout, output.status.success())
+    }
+
+    /// The same of ours.
+    fn shown(text: &[u8]) -> (Vec<u8>, bool) {
+        let mut shown = Vec::new();
+        let read = read(text, |variable| {
+            if let Some(section) = variable.section {
+                shown.extend_from_slice(section);
+                shown.push(b'.');
+            }
+            shown.extend_from_slice(variable.name);
+            if let Some(value) = variable.value {
+                shown.push(b'\n');
+                shown.extend_from_slice(value);
+            }
+            shown.push(0);
+        });
+        (shown, read.is_ok())
+    }
 
     #[test]
     fn files_are_read_as_git_reads_them() {
         let dir = tempfile::tempdir().unwrap();
-        for (number, text) in FILES.iter().enumerate() {
-            let path = dir.path().join(number.to_string());
-            std::fs::write(&path, text).unwrap();
-            let listed = git(dir.path(), &["config", "--list", "-z", "--file", path.to_str().unwrap()]);
-            let mut ours = Vec::new();
-            for (key, value) in Config::parse(text.as_bytes()).unwrap().variables {
-                ours.extend(key);
-                if let Some(value) = value {
-                    ours.push(b'\n');
-                    ours.extend(value);
+        let path = dir.path().join("config");
+        let mut seed = 7_u64;
+        let mut below = |n: usize| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) as usize % n
+        };
+        let (mut read, mut refused) = (0, 0);
+        for text in FILES {
+            assert_eq!(listed(&path, text.as_bytes()), shown(text.as_bytes()), "{text:?}");
+            assert!(shown(text.as_bytes()).1, "{text:?}");
+            // The same with a few other bytes in it, or cut off.
+            for _ in 0..TIMES {
+                let mut text = text.as_bytes().to_vec();
+                for _ in 0..=below(3) {
+                    let at = below(text.len());
+                    let byte = *b"[]\"\\=#; \t\r\n\x0b\x0c\0.-aB1\xef".get(below(20)).unwrap();
+                    match below(8) {
+                        0 => text.truncate(at + 1),
+                        1..4 => text[at] = byte,
+                        _ => text.insert(at, byte),
+                    }
                 }
-                ours.push(0);
+                let ours = shown(&text);
+                assert_eq!(listed(&path, &text), ours, "{}", text.escape_ascii());
+                if ours.1 { read += 1 } else { refused += 1 }
             }
-            assert_eq!(ours, listed.as_bytes(), "{text:?}");
         }
+        assert!(read > TIMES && refused > TIMES, "{read} read, {refused} refused");
     }
+
+    const TIMES: usize = 30;
 
     #[test]
     fn what_stands_before_a_bad_line_is_shown() {
@@ -316,7 +386,17 @@ mod tests {
     #[test]
     fn what_git_refuses_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        for text in ["1 = 1", "[x", "[x]\n1y = 2", "[x]\ny = \"a\nb\"", "[x]\ny = \\q", "[x \"a]\ny", "[x]\n y z = 1"] {
+        for text in [
+            "1 = 1",
+            "[x",
+            "[x]\n1y = 2",
+            "[x]\ny = \"a\nb\"",
+            "[x]\ny = \\q",
+            "[x \"a]\ny",
+            "[x]\n y z = 1",
+            "[]\nx",
+            "[x]\x0c",
+        ] {
             let path = dir.path().join("config");
             std::fs::write(&path, text).unwrap();
             let refused =

@@ -1,14 +1,16 @@
 //! The rules of objects, rule by rule: git says the same of each object.
 
 mod cases;
+mod special_files;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::{attributes, cases, known, modules, tree};
+use cases::{cases, known, tree};
 use receive_pack::fsck::{Checks, Findings, Message, Severity, SpecialContent, SpecialFile};
 use receive_pack::proto::{ObjectId, ObjectKind};
+use special_files::{attributes, modules};
 use support::format::{format, oid};
 use support::git::{self, Repo};
 use support::pack::{self, PackBuilder, blob_id};
