@@ -7,7 +7,7 @@ mod support;
 use bytes::Bytes;
 use receive_pack::proto::{ObjectId, ObjectKind};
 use receive_pack::store::{BareRepository, MemoryStore, Store};
-use support::format::format;
+use support::format::{format, made_up, oid};
 use support::git::{self, Repo};
 use support::io::Script;
 use support::pack::{self, PackBuilder, blob_id, object_id};
@@ -238,13 +238,17 @@ async fn only_the_ref_that_brings_a_new_root_is_refused_to_a_shallow_client() {
     assert_eq!(servers.push(request.pack(pack_of(objects()))).await, told([("tip", shallow), ("whole", Ok(()))]));
 
     // Where another ref lacks something else, git takes what is cut off for missing, too: its two checks are one then.
-    let lost = Change::new("lost\n", &[]);
-    let request = create([("tip", &tip), ("whole", &whole), ("lost", &lost)]).shallow(cut.id());
-    let request = request.pack(pack_of(objects().chain([lost.commit()]))).bytes();
+    // Beside the commit at which the history is cut off stands another with the same parent, which is missing there.
+    let (lost, beside) = (Change::new("lost\n", &[]), Change::new("beside\n", &[root.id()]));
+    let request = create([("beside", &beside), ("tip", &tip), ("cut", &cut), ("whole", &whole), ("lost", &lost)]);
+    let request = request.shallow(cut.id()).shallow(cut.id());
+    let request = request.pack(pack_of(objects().chain(beside.all()).chain([lost.commit()]))).bytes();
     let repo = Repo::bare();
     let bare = BareRepository::open(repo.path()).expect("it opens");
     for reply in [take(bare, request.clone()).await, take(MemoryStore::new(format()), request).await] {
-        assert_eq!(reply.refs, told([("tip", shallow), ("whole", Ok(())), ("lost", Err(MISSING))]));
+        let missing = Err(MISSING);
+        let expected = [("beside", missing), ("tip", shallow), ("cut", shallow), ("whole", Ok(())), ("lost", missing)];
+        assert_eq!(reply.refs, told(expected));
     }
 
     // Where the server has what the client has not, nothing is cut off; git refuses that as well.
@@ -257,6 +261,21 @@ async fn only_the_ref_that_brings_a_new_root_is_refused_to_a_shallow_client() {
         take(memory.clone(), request.bytes()).await.assert_ok();
     }
     repo.fsck();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shallow_line_costs_nothing_however_long_its_commit_is() {
+    // If somebody read it for each of the lines, this would take hours.
+    let parents = (16 << 20) / (format().hex_len() + 8) - 10;
+    let long = Change::new("long\n", &vec![oid(&made_up('1')); parents]);
+    let lines = vec![long.id(); 100_000];
+    let request = lines.iter().fold(create([("long", &long)]), |request, id| request.shallow(id));
+    let request = request.pack(pack_of(long.all())).bytes();
+    let repo = Repo::bare();
+    let bare = BareRepository::open(repo.path()).expect("it opens");
+    for reply in [take(bare, request.clone()).await, take(MemoryStore::new(format()), request).await] {
+        assert_eq!(reply.refs, told([("long", Err("shallow update not allowed"))]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

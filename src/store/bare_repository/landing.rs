@@ -168,8 +168,8 @@ impl Landing {
             olds: &olds,
         };
         let found = check.run(sealed.map(|sealed| &sealed.links), &news)?;
-        let targets = Targets { brought: &brought, repository: &repository };
-        complete::refuse(request, places, found, &targets, &self.progress)
+        complete::refuse(request, places, found, &self.progress);
+        Ok(())
     }
 
     /// Moves the refs; gives the first trouble that was not the push's.

@@ -57,6 +57,7 @@ impl<'a, T: Trust> Exact<'a, T> {
             if let Some((id, expected)) = next.take()
                 && let Err(reason) = self.enter(id, expected, &mut path)?
             {
+                let reason = self.reason_below(path.last(), id, expected, reason);
                 // All that lead here need what is missing.
                 for frame in path {
                     self.known.insert(frame.id, Err(reason));
@@ -110,6 +111,26 @@ impl<'a, T: Trust> Exact<'a, T> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// The reason why what leads to an object is not complete. The object itself may be known for long not to be there,
+    /// as the parent of another commit.
+    fn reason_below(
+        &mut self,
+        from: Option<&Frame>,
+        id: ObjectId,
+        expected: Option<ObjectKind>,
+        reason: usize,
+    ) -> usize {
+        const COMMIT: ObjectKind = ObjectKind::Commit;
+        let child = from.filter(|from| from.kind == COMMIT && expected == Some(COMMIT)).map(|from| from.id);
+        match self.reasons.get(reason) {
+            Some(missing) if missing.object == id && missing.child != child => {
+                let missing = Missing { child, ..missing.clone() };
+                self.reason(missing)
+            }
+            _ => reason,
+        }
     }
 
     fn reason(&mut self, missing: Missing) -> usize {

@@ -1,16 +1,16 @@
 use std::collections::HashSet;
 
-use super::Objects;
-use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::links::{Commit, Malformed};
+use crate::store::links::Malformed;
 
 /// Why a ref may not move: `missing necessary objects` in the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
     /// The object that is missing or cannot be walked through.
     pub(crate) object: ObjectId,
+    /// The commit that led to it as to its parent, if one did.
+    pub(crate) child: Option<ObjectId>,
     /// What is wrong with it, in one line that names it.
     pub(crate) text: String,
 }
@@ -22,17 +22,17 @@ impl Missing {
             Some(kind) => format!("missing {} object '{object}'", kind.name()),
             None => format!("missing object '{object}'"),
         };
-        Self { object, text }
+        Self { object, child: None, text }
     }
 
     /// It is something else than what points at it says.
     pub(super) fn kind(expected: ObjectKind, is: ObjectKind, object: ObjectId) -> Self {
-        Self { object, text: format!("object '{object}' is a {}, not a {}", is.name(), expected.name()) }
+        Self { object, child: None, text: format!("object '{object}' is a {}, not a {}", is.name(), expected.name()) }
     }
 
     /// It cannot be read.
     pub(super) fn malformed(kind: ObjectKind, object: ObjectId, Malformed(what): Malformed) -> Self {
-        Self { object, text: format!("{} '{object}': {what}", kind.name()) }
+        Self { object, child: None, text: format!("{} '{object}': {what}", kind.name()) }
     }
 }
 
@@ -42,16 +42,16 @@ pub(crate) fn refuse(
     request: &mut UpdateRequest,
     places: impl IntoIterator<Item = usize>,
     found: Vec<Result<(), Missing>>,
-    objects: &impl Objects,
     progress: &Progress,
-) -> Result<(), Error> {
+) {
     if found.iter().all(Result::is_ok) {
-        return Ok(());
+        return;
     }
-    let cut_off = cut_off(request.shallow(), objects)?;
+    // Nobody reads these commits: a client may name as many as it likes, and some may be long.
+    let cut_off: HashSet<ObjectId> = request.shallow().iter().copied().collect();
     for (place, found) in places.into_iter().zip(found) {
         if let Err(missing) = found {
-            if cut_off.contains(&missing.object) {
+            if missing.child.is_some_and(|child| cut_off.contains(&child)) {
                 request.refuse(place, "shallow update not allowed");
                 continue;
             }
@@ -59,18 +59,4 @@ pub(crate) fn refuse(
             request.refuse(place, "missing necessary objects");
         }
     }
-    Ok(())
-}
-
-/// What the history of a shallow client lacks: the parents of the commits at which it is cut off.
-fn cut_off(shallow: &[ObjectId], objects: &impl Objects) -> Result<HashSet<ObjectId>, Error> {
-    let mut parents = HashSet::new();
-    for id in shallow {
-        if let Some((ObjectKind::Commit, data)) = objects.object_unless_blob(id)?
-            && let Ok(commit) = Commit::parse(&data, id.format())
-        {
-            parents.extend(commit.parents());
-        }
-    }
-    Ok(parents)
 }

@@ -6,4 +6,6 @@ mod objects;
 
 pub(crate) use exact::{Exact, Trust};
 pub(crate) use missing::{Missing, refuse};
-pub(crate) use objects::{Objects, PackIds, Targets};
+#[cfg(feature = "bare-repository")]
+pub(crate) use objects::Targets;
+pub(crate) use objects::{Objects, PackIds};

@@ -47,11 +47,13 @@ impl PackIds for () {
 }
 
 /// What the new values of refs may be: an object that the push brought, or one of the repository.
+#[cfg(feature = "bare-repository")]
 pub(crate) struct Targets<'a> {
     pub(crate) brought: &'a dyn Objects,
     pub(crate) repository: &'a dyn Objects,
 }
 
+#[cfg(feature = "bare-repository")]
 impl Objects for Targets<'_> {
     fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
         match self.brought.kind(id)? {

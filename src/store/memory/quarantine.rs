@@ -8,7 +8,7 @@ use super::refs::move_refs;
 use super::store::{Brought, Pack};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::complete::{self, Exact, Objects, PackIds, Targets};
+use crate::store::complete::{self, Exact, Objects, PackIds};
 use crate::store::examine::{Examination, MAX_SPECIAL_FILE};
 use crate::store::index::{Budget, IndexOptions, Indexer, Visit, Worker, complete_thin};
 use crate::store::{MemoryStore, Quarantine};
@@ -69,8 +69,8 @@ impl MemoryQuarantine {
         let is_whole = |new: &ObjectId| pack.is_some_and(|pack| pack.is_whole) && ids.kind_of(new).is_some();
         let found = news.iter().map(|new| if is_whole(new) { Ok(Ok(())) } else { exact.complete(new) });
         let found = found.collect::<Result<Vec<_>, _>>()?;
-        let targets = Targets { brought, repository: &self.store };
-        complete::refuse(request, places, found, &targets, &self.progress)
+        complete::refuse(request, places, found, &self.progress);
+        Ok(())
     }
 
     fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {

@@ -80,7 +80,7 @@ fn only_the_refs_that_need_it_are_refused() {
     let worse = world.sandbox.commit("3", "3");
     let needed = without(&world.needed(&["main", "bad", "^main~1"]), &blob);
     let results = world.run(&needed, &[bad, good, worse, blob, good]);
-    let missing = Missing { object: blob, text: format!("missing blob object '{blob}'") };
+    let missing = Missing { object: blob, child: None, text: format!("missing blob object '{blob}'") };
     assert_eq!(results, [Err(missing.clone()), Ok(()), Err(missing.clone()), Err(missing), Ok(())]);
 }
 
