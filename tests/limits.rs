@@ -71,6 +71,18 @@ fn of_the_head() {
     let text = format!("more than {} bytes of a push certificate", len - 1);
     bounds(&head, |limits, n| limits.certificate_bytes = n, len, len - 1, &text);
 
+    // What is signed is counted as it is read: of what is wrong behind the first that is too many nobody hears.
+    bounds(&head, |limits, n| limits.commands = n, 3, 2, "more than 2 commands");
+    let options = "push-option a\npush-option \npush-option cde\n";
+    let head = commands().signed(&format!("{certificate}{options}"), "").options(&["a", "", "cde"]).head();
+    bounds(&head, |limits, n| limits.push_options = n, 3, 2, "more than 2 push options");
+    bounds(&head, |limits, n| limits.push_option_bytes = n, 4, 3, "more than 3 bytes of push options");
+    let head = commands().signed(&format!("{certificate}{options}"), "nonsense\n").head();
+    let reason = |set: fn(&mut Limits)| error(set, Payload::Objects, &head).expect("it is refused").1;
+    assert!(reason(|_| {}).starts_with("protocol error: expected old/new/ref, got 'nonsense'"));
+    assert!(reason(|limits| limits.commands = 2).starts_with("more than 2 commands"));
+    assert!(reason(|limits| limits.push_options = 2).starts_with("more than 2 push options"));
+
     let caps = format!(" report-status object-format={}", format().name());
     let line = |name: &str| pkt(format!("{} {} refs/heads/{name}\0{caps}", made_up('1'), zero()));
     let head = [line("a"), line("b"), b"0000".to_vec()].concat();

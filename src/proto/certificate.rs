@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt;
 
 use bytes::Bytes;
@@ -31,6 +32,13 @@ pub struct Certificate {
     signature: usize,
     push_options: Vec<Bytes>,
     commands: Vec<Command>,
+}
+
+/// What a certificate may have any number of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part<'a> {
+    PushOption(&'a [u8]),
+    Command(&'a Command),
 }
 
 /// What the first line of a signature begins with: OpenPGP, X.509, SSH.
@@ -69,22 +77,37 @@ impl Certificate {
     /// If no blank line ends the headers, if there is a NUL in the text, or if a line between the headers and the
     /// signature is no command.
     pub fn parse(raw: Bytes, format: ObjectFormat) -> Result<Self, MalformedCertificate> {
-        let malformed = || MalformedCertificate { line: None };
-        if raw.contains(&0) {
-            return Err(malformed());
+        match Self::parse_counted(raw, format, |_| Ok::<(), Infallible>(())) {
+            Ok(parsed) => parsed,
+            Err(never) => match never {},
         }
-        let blank = raw.windows(2).position(|pair| pair == b"\n\n").ok_or_else(malformed)?;
+    }
+
+    /// As [`parse`](Self::parse), up to the first part that is one too many for `count`.
+    pub(super) fn parse_counted<E>(
+        raw: Bytes,
+        format: ObjectFormat,
+        mut count: impl FnMut(Part<'_>) -> Result<(), E>,
+    ) -> Result<Result<Self, MalformedCertificate>, E> {
+        let malformed = |line: Option<&[u8]>| MalformedCertificate { line: line.map(Bytes::copy_from_slice) };
+        if raw.contains(&0) {
+            return Ok(Err(malformed(None)));
+        }
+        let Some(blank) = raw.windows(2).position(|pair| pair == b"\n\n") else { return Ok(Err(malformed(None))) };
         let headers = blank.saturating_add(1);
         let signature = signature(&raw);
-        let mut commands = Vec::new();
-        let body = raw.get(headers.saturating_add(1)..signature).unwrap_or_default();
-        for line in lines(body) {
-            let command = Command::parse(line, format);
-            commands.push(command.ok_or_else(|| MalformedCertificate { line: Some(Bytes::copy_from_slice(line)) })?);
+        let mut push_options = Vec::new();
+        for option in values(raw.get(..headers).unwrap_or_default(), "push-option") {
+            count(Part::PushOption(option))?;
+            push_options.push(Bytes::copy_from_slice(option));
         }
-        let text = raw.get(..headers).unwrap_or_default();
-        let push_options = values(text, "push-option").map(Bytes::copy_from_slice).collect();
-        Ok(Self { raw, headers, signature, push_options, commands })
+        let mut commands = Vec::new();
+        for line in lines(raw.get(headers.saturating_add(1)..signature).unwrap_or_default()) {
+            let Some(command) = Command::parse(line, format) else { return Ok(Err(malformed(Some(line)))) };
+            count(Part::Command(&command))?;
+            commands.push(command);
+        }
+        Ok(Ok(Self { raw, headers, signature, push_options, commands }))
     }
 
     /// The version of the certificate's form: `0.1` is the only one that there is.

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::certificate::Part;
 use super::pack::{OpaqueDecoder, PackDecoder};
 use crate::proto::pkt_line::{self, PktLine};
 use crate::proto::{Capabilities, Certificate, Command, Complete, Config, Frame, Negotiated, ObjectFormat, ObjectId};
@@ -66,13 +67,18 @@ enum State {
 struct Counts {
     commands: usize,
     shallow: usize,
-    options: usize,
-    option_bytes: usize,
+    options: OptionCounts,
     capability_bytes: usize,
     /// Whether some command is not a deletion, so that a pack follows.
     needs_pack: bool,
     /// Whether the commands came in a certificate.
     signed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct OptionCounts {
+    options: usize,
+    bytes: usize,
 }
 
 impl Receive {
@@ -288,14 +294,16 @@ impl Receive {
     fn end_of_certificate(&mut self) -> Result<(), Error> {
         let State::Certificate(text) = &mut self.state else { return Ok(()) };
         let text = text.split().freeze();
-        let certificate =
-            Certificate::parse(text, self.config.format).map_err(|error| self.protocol(error.to_string()))?;
+        // The options that follow the commands are these again.
+        let mut options = OptionCounts::default();
+        let parsed = Certificate::parse_counted(text, self.config.format, |part| match part {
+            Part::PushOption(option) => self.count_option(&mut options, option),
+            Part::Command(command) => self.count(command),
+        })?;
+        let certificate = parsed.map_err(|error| self.protocol(error.to_string()))?;
         let commands = certificate.commands().to_vec();
         self.pending.push_back(Frame::Certificate(certificate));
-        for command in commands {
-            self.count(&command)?;
-            self.pending.push_back(Frame::Command(command));
-        }
+        self.pending.extend(commands.into_iter().map(Frame::Command));
         self.state = State::Commands;
         Ok(())
     }
@@ -328,17 +336,24 @@ impl Receive {
     }
 
     fn push_option(&mut self, line: &[u8]) -> Result<(), Error> {
-        let limits = &self.config.limits;
         let option = pkt_line::chomp(line);
-        self.counts.options = self.counts.options.saturating_add(1);
-        self.counts.option_bytes = self.counts.option_bytes.saturating_add(option.len());
-        if self.counts.options > limits.push_options {
+        let mut counts = self.counts.options;
+        self.count_option(&mut counts, option)?;
+        self.counts.options = counts;
+        self.pending.push_back(Frame::PushOption(Bytes::copy_from_slice(option)));
+        Ok(())
+    }
+
+    fn count_option(&self, counts: &mut OptionCounts, option: &[u8]) -> Result<(), Error> {
+        let limits = &self.config.limits;
+        counts.options = counts.options.saturating_add(1);
+        counts.bytes = counts.bytes.saturating_add(option.len());
+        if counts.options > limits.push_options {
             return Err(self.limit("push options", limits.push_options));
         }
-        if self.counts.option_bytes > limits.push_option_bytes {
+        if counts.bytes > limits.push_option_bytes {
             return Err(self.limit("bytes of push options", limits.push_option_bytes));
         }
-        self.pending.push_back(Frame::PushOption(Bytes::copy_from_slice(option)));
         Ok(())
     }
 
