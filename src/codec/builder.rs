@@ -43,7 +43,8 @@ impl Builder {
         self
     }
 
-    /// Inflated bytes at which a chunk of an object is full; at least 1,024. Default 64 KiB.
+    /// Inflated bytes at which a chunk of an object is full; at least 1,024. Default 64 KiB. With twice as many bytes on
+    /// the wire a chunk is full as well, however few they inflate to.
     pub fn chunk_size(mut self, bytes: usize) -> Self {
         self.config.chunk_size = bytes;
         self

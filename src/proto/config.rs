@@ -24,7 +24,8 @@ pub struct Config {
     /// How the pack is taken. Default [`Payload::Objects`].
     pub payload: Payload,
     /// Inflated bytes at which a chunk of an object is full; at least 1,024. Default 64 KiB: in real repositories 99.4 %
-    /// of all objects fit one chunk.
+    /// of all objects fit one chunk. With twice as many bytes on the wire a chunk is full as well, however few they
+    /// inflate to.
     pub chunk_size: usize,
     /// What a client may make us hold or count.
     pub limits: Limits,

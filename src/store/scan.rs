@@ -5,7 +5,8 @@ use crate::proto::{ObjectId, ObjectKind};
 /// is made anyway and none is made twice.
 ///
 /// A whole object of up to 64 KiB is shown as soon as it has arrived, so that a refusal may come in the middle of the
-/// upload; objects that come as deltas, and longer ones, when the pack is in. No name goes with a blob: it may have many
+/// upload; objects that come as deltas, longer ones, and the few that take more than 128 KiB of the pack all the same, when
+/// the pack is in. No name goes with a blob: it may have many
 /// and, in a push, none that is known yet.
 ///
 /// ```

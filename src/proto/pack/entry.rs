@@ -110,8 +110,10 @@ pub struct Entry {
 /// One chunk of one entry: nearly always the whole entry.
 ///
 /// An entry that inflates to more than the chunk size (64 KiB unless set otherwise) comes in several chunks; only the
-/// first [is a start](Self::is_start) and only the last [is an end](Self::is_end). Where the chunks are cut depends on
-/// the pack alone, never on how it was read.
+/// first [is a start](Self::is_start) and only the last [is an end](Self::is_end). So may a shorter one: a zlib stream
+/// may have any number of blocks of nothing in it, and a chunk also ends with twice the chunk size on the wire. Then it
+/// may have no [data](Self::data) at all, the first chunk too. Where the chunks are cut depends on the pack alone, never
+/// on how it was read.
 ///
 /// Both slices are views into shared buffers of up to a few hundred KiB: copy what you keep for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +186,7 @@ impl PackObject {
         &self.wire
     }
 
-    /// The chunk inflated: a piece of the object, or of the delta's instructions.
+    /// The chunk inflated: a piece of the object, or of the delta's instructions; empty now and then.
     pub fn data(&self) -> &Bytes {
         &self.data
     }

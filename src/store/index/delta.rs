@@ -3,6 +3,9 @@ use crate::{Error, ErrorKind};
 /// A delta shorter than this is none (git's `DELTA_SIZE_MIN`).
 const MIN_LEN: u64 = 4;
 
+/// The most that the two lengths at the front of a delta take, in bytes: nine groups of seven bits each, and one bit.
+pub(super) const MAX_DELTA_HEADER: usize = 20;
+
 /// Where the copy instructions of a delta read from: the base.
 pub(super) trait Source {
     /// Gives `len` bytes from `offset` on to the sink; both were checked to lie within the base.

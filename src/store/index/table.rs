@@ -178,6 +178,13 @@ impl Tree {
         self.nodes.get(entry as usize).map_or(NONE, |node| node.next_sibling)
     }
 
+    /// Says what work `entry` is alone, where that was not known when it was added.
+    pub(super) fn set_weight(&mut self, entry: u32, weight: u32) {
+        if let Some(node) = self.nodes.get_mut(entry as usize) {
+            node.weight = weight;
+        }
+    }
+
     /// The work that an entry is; after [`weigh`](Self::weigh), together with all deltas that come of it.
     pub(super) fn weight(&self, entry: u32) -> u32 {
         self.nodes.get(entry as usize).map_or(0, |node| node.weight)

@@ -1,4 +1,4 @@
-use super::delta::DeltaHeader;
+use super::delta::{DeltaHeader, MAX_DELTA_HEADER};
 use super::options::{Hashing, IndexOptions, finish, limit_exceeded};
 use super::seam::{Worker, wants};
 use super::table::{Kind, NONE, Table, Tree, set_id};
@@ -25,6 +25,8 @@ pub(super) struct Open {
     /// The id of a whole object, as far as it has arrived.
     hasher: Option<Hasher>,
     inflated: u64,
+    /// The front of a delta whose two lengths have not arrived yet.
+    front: Option<Vec<u8>>,
 }
 
 impl Indexer {
@@ -67,6 +69,9 @@ impl Indexer {
         if let Some(hasher) = &mut open.hasher {
             hasher.update(object.data());
         }
+        if let Some(header) = open.delta_header(object)? {
+            self.weigh(&header)?;
+        }
         if object.is_end() {
             return self.end(open, object, worker);
         }
@@ -87,7 +92,6 @@ impl Indexer {
         if kind.is_some() && entry.size > limit {
             return Err(limit_exceeded("the length of a commit, tree or tag", limit));
         }
-        let weight = self.weight(object)?;
         let base = match &entry.kind {
             EntryKind::OfsDelta { base_offset } => {
                 Some(self.table.entry_at(*base_offset).ok_or_else(|| out_of_bound(*base_offset))?)
@@ -100,29 +104,24 @@ impl Indexer {
             _ => ObjectId::zero(self.table.format),
         };
         self.table.push(Kind::of(&entry.kind), &id);
-        self.tree.push(weight);
+        // That of a delta is not known yet.
+        self.tree.push(weight(if entry.kind.is_delta() { 0 } else { entry.size }));
         if let Some(base) = base {
             self.tree.link(base, self.table.last());
         }
         let hasher = entry.kind.object_kind().map(|kind| self.hashing.object(kind, entry.size));
-        Ok(Open { crc: crc32fast::Hasher::new(), hasher, inflated: 0 })
+        let front = entry.kind.is_delta().then(Vec::new);
+        Ok(Open { crc: crc32fast::Hasher::new(), hasher, inflated: 0, front })
     }
 
-    /// The work that an entry is for whoever resolves it: one, and one more for each quarter of a KiB of the object.
-    fn weight(&self, object: &PackObject) -> Result<u32, Error> {
-        let entry = object.entry();
-        let bytes = if entry.kind.is_delta() {
-            // Even the first chunk of several holds more than the header of a delta.
-            let (header, _) = DeltaHeader::parse(object.data(), entry.size)?;
-            let limit = self.options.limits.delta_result;
-            if header.result_size > limit {
-                return Err(limit_exceeded("the length of the object that a delta makes", limit));
-            }
-            header.result_size
-        } else {
-            entry.size
-        };
-        Ok(u32::try_from(bytes >> 8).unwrap_or(NONE).saturating_add(1))
+    /// Sets the weight of the delta that is arriving.
+    fn weigh(&mut self, header: &DeltaHeader) -> Result<(), Error> {
+        let limit = self.options.limits.delta_result;
+        if header.result_size > limit {
+            return Err(limit_exceeded("the length of the object that a delta makes", limit));
+        }
+        self.tree.set_weight(self.table.last(), weight(header.result_size));
+        Ok(())
     }
 
     fn end(&mut self, open: Open, object: &PackObject, worker: &mut impl Worker) -> Result<(), Error> {
@@ -152,6 +151,29 @@ impl Indexer {
         }
         Ok(())
     }
+}
+
+impl Open {
+    /// The header of a delta, in the chunk with which it is there: nearly always the first, but a zlib stream may begin
+    /// with as many blocks of nothing as it likes, and chunks may be empty.
+    fn delta_header(&mut self, object: &PackObject) -> Result<Option<DeltaHeader>, Error> {
+        let Some(front) = &mut self.front else { return Ok(None) };
+        let data = object.data();
+        let enough = data.get(..MAX_DELTA_HEADER.saturating_sub(front.len()));
+        if enough.is_none() && !object.is_end() {
+            front.extend_from_slice(data);
+            return Ok(None);
+        }
+        let parse = |front: &[u8]| DeltaHeader::parse(front, object.entry().size).map(|(header, _)| header);
+        let header = if front.is_empty() { parse(data) } else { parse(&[front, enough.unwrap_or(data)].concat()) };
+        self.front = None;
+        header.map(Some)
+    }
+}
+
+/// The work that an entry is for whoever resolves it: one, and one more for each quarter of a KiB of the object.
+fn weight(bytes: u64) -> u32 {
+    u32::try_from(bytes >> 8).unwrap_or(NONE).saturating_add(1)
 }
 
 /// Names the entry that an error is about. A refusal by policy keeps its words, and the server's own trouble is not about

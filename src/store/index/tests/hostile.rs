@@ -80,6 +80,44 @@ fn deltas_that_do_not_apply_are_named_by_their_place() {
 }
 
 #[test]
+fn a_delta_may_arrive_after_any_number_of_empty_chunks() {
+    let mut pack = Builder::new();
+    pack.whole(ObjectKind::Blob, b"a base");
+    // A chunk is full with twice 64 KiB on the wire: each byte of the delta comes in another one, if it is not alone.
+    let at = pack.ref_delta_with_nothing(&blob(b"a base"), &grow(6), 300 << 10);
+    pack.ref_delta(&blob(b"a basex"), &grow(7));
+    let pack = pack.finish();
+    let mut chunks = Vec::new();
+    decode(pack.0.as_slice(), ObjectFormat::Sha1, |object| {
+        if object.entry().offset == at {
+            chunks.push(object.data().len());
+        }
+    });
+    assert!(chunks.len() > 20 && chunks[0] == 0 && chunks.iter().all(|len| *len <= 1), "{chunks:?}");
+    assert!(git_takes(&pack));
+    let (index, _) = index(&pack, options(), &NoBases, &(), 1).unwrap();
+    assert_eq!(index.reader(&pack, 100).read(&blob(b"a basexx")).unwrap().unwrap().1, b"a basexx");
+
+    // What is wrong with one is said of it all the same.
+    for (bad, why) in [(&b"\x80\x80\x80\x80\x80"[..], "ends within its header"), (b"\x06\x01\x90", "is too short")] {
+        let mut pack = Builder::new();
+        let base = pack.whole(ObjectKind::Blob, b"a base");
+        pack.ofs_delta(base, &grow(6));
+        let at = pack.ref_delta_with_nothing(&blob(b"a base"), bad, 300 << 10);
+        let text = format!("failed to apply delta: it {why} (at byte {at})");
+        assert_eq!(refused(pack), (ErrorKind::InvalidPack, text));
+    }
+}
+
+fn git_takes(pack: &Memory) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pack");
+    std::fs::write(&path, &pack.0).unwrap();
+    let args = ["index-pack", "--object-format=sha1"];
+    std::process::Command::new("git").args(args).arg(path).output().unwrap().status.success()
+}
+
+#[test]
 fn bases_may_come_later_and_be_deltas_themselves() {
     let mut pack = Builder::new();
     pack.ref_delta(&blob(b"axx"), &grow(3));

@@ -181,13 +181,33 @@ impl Builder {
         self.entry(7, base.as_bytes(), delta)
     }
 
+    /// The same, with blocks of nothing in its zlib stream, so many bytes of them before each byte of the delta.
+    pub(super) fn ref_delta_with_nothing(&mut self, base: &ObjectId, delta: &[u8], nothing: usize) -> u64 {
+        let mut zlib = vec![0x78, 0x9c];
+        for byte in delta {
+            zlib.extend(b"\0\0\0\xff\xff".repeat(nothing / 5));
+            zlib.extend_from_slice(&[0, 1, 0, 0xfe, 0xff, *byte]);
+        }
+        zlib.extend_from_slice(&[3, 0]);
+        let (a, b) = delta.iter().fold((1, 0), |(a, b), byte| {
+            let a = (a + u32::from(*byte)) % 65521;
+            (a, (a + b) % 65521)
+        });
+        zlib.extend_from_slice(&(b << 16 | a).to_be_bytes());
+        self.entry_of(7, base.as_bytes(), delta.len(), &zlib)
+    }
+
     fn entry(&mut self, bits: u8, base: &[u8], data: &[u8]) -> u64 {
-        let offset = self.bytes.len() as u64;
-        put_entry_header(bits, data.len() as u64, &mut self.bytes);
-        self.bytes.extend_from_slice(base);
-        let mut zlib = ZlibEncoder::new(&mut self.bytes, Compression::fast());
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
         zlib.write_all(data).unwrap();
-        zlib.finish().unwrap();
+        self.entry_of(bits, base, data.len(), &zlib.finish().unwrap())
+    }
+
+    fn entry_of(&mut self, bits: u8, base: &[u8], len: usize, zlib: &[u8]) -> u64 {
+        let offset = self.bytes.len() as u64;
+        put_entry_header(bits, len as u64, &mut self.bytes);
+        self.bytes.extend_from_slice(base);
+        self.bytes.extend_from_slice(zlib);
         self.count += 1;
         offset
     }
