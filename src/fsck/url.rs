@@ -10,13 +10,12 @@ pub(super) fn is_good(url: &[u8]) -> bool {
         // away its host.
         let (climbs, rest) = leading_dots(url);
         let replaces_host = climbs && matches!(rest.first(), Some(b':' | b'/'));
-        return !replaces_host && !has_encoded_line_feed(url);
+        // git takes what stands before the first colon for a protocol, and does not decode it.
+        let protocol = url.iter().position(|byte| *byte == b':').unwrap_or_default();
+        let (protocol, decoded) = url.split_at_checked(protocol).unwrap_or_default();
+        return !replaces_host && !protocol.contains(&b'\n') && !has_line_feed(decoded);
     }
-    match for_curl(url) {
-        // A line feed would begin another line of git's credential protocol.
-        Some(url) => is_well_formed(url) && !has_encoded_line_feed(url),
-        None => true,
-    }
+    for_curl(url).is_none_or(is_good_for_curl)
 }
 
 fn is_separator(byte: Option<&u8>) -> bool {
@@ -58,12 +57,14 @@ fn for_curl(url: &[u8]) -> Option<&[u8]> {
     })
 }
 
-fn has_encoded_line_feed(url: &[u8]) -> bool {
+/// As it stands, or encoded.
+fn has_line_feed(url: &[u8]) -> bool {
     url.contains(&b'\n') || url.windows(3).any(|three| three.eq_ignore_ascii_case(b"%0a"))
 }
 
-/// Whether git could normalize the URL: scheme, host and port are ones, and no `..` goes above the first directory.
-fn is_well_formed(url: &[u8]) -> bool {
+/// Whether git could normalize the URL: scheme, host and port are ones, and no `..` goes above the first directory. And
+/// whether no line feed is in what it is then, which would begin another line of git's credential protocol.
+fn is_good_for_curl(url: &[u8]) -> bool {
     let scheme = url.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(byte)).count();
     let Some((scheme, rest)) = url.split_at_checked(scheme) else { return false };
     let Some(rest) = rest.strip_prefix(b"://") else { return false };
@@ -74,8 +75,10 @@ fn is_well_formed(url: &[u8]) -> bool {
     let Some((authority, path)) = rest.split_at_checked(end) else { return false };
     // As git does it: user and password end at the first @.
     let at = authority.iter().position(|byte| *byte == b'@');
-    let authority = at.and_then(|at| authority.get(at.saturating_add(1)..)).unwrap_or(authority);
-    is_good_authority(authority, scheme) && is_good_path(path)
+    let (user, host) = authority.split_at_checked(at.map_or(0, |at| at.saturating_add(1))).unwrap_or_default();
+    let end = path.iter().position(|byte| b"?#".contains(byte)).unwrap_or(path.len());
+    let Some((path, query)) = path.split_at_checked(end) else { return false };
+    !has_line_feed(user) && is_good_host(host, scheme) && is_good_path(path) && !has_line_feed(query)
 }
 
 /// Each `%` is followed by two hexadecimal digits.
@@ -85,19 +88,18 @@ fn has_good_escapes(text: &[u8]) -> bool {
         .all(|rest| matches!(rest, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
-/// `host`, or `host:port`.
-fn is_good_authority(authority: &[u8], scheme: &[u8]) -> bool {
-    if authority.first().is_none_or(|byte| *byte == b':') {
-        return scheme.eq_ignore_ascii_case(b"file");
-    }
-    let colon = authority.iter().rposition(|byte| b":]".contains(byte));
-    let colon = colon.filter(|at| authority.get(*at) == Some(&b':'));
+/// `host`, or `host:port`. Only that of a `file:` may be empty, and then it has no port.
+fn is_good_host(text: &[u8], scheme: &[u8]) -> bool {
+    let is_empty = text.first().is_none_or(|byte| *byte == b':');
+    let colon = text.iter().rposition(|byte| b":]".contains(byte));
+    let colon = colon.filter(|at| text.get(*at) == Some(&b':'));
     let (host, port) = match colon {
-        Some(at) => (authority.get(..at).unwrap_or_default(), authority.get(at.saturating_add(1)..)),
-        None => (authority, None),
+        Some(at) => (text.get(..at).unwrap_or_default(), text.get(at.saturating_add(1)..).unwrap_or_default()),
+        None => (text, &b""[..]),
     };
     let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_[:]".contains(byte);
-    host.iter().all(is_host) && port.is_none_or(is_good_port)
+    let is_known = if is_empty { scheme.eq_ignore_ascii_case(b"file") && port.is_empty() } else { is_good_port(port) };
+    is_known && host.iter().all(is_host)
 }
 
 /// 1 to 65535, or nothing.
@@ -107,20 +109,23 @@ fn is_good_port(port: &[u8]) -> bool {
     port.is_empty() || (digits && number.is_some_and(|number| number > 0))
 }
 
+/// No `..` goes above the first directory, and no segment that is still there once all of them are resolved has a line
+/// feed.
 fn is_good_path(path: &[u8]) -> bool {
-    let path = path.split(|byte| b"?#".contains(byte)).next().unwrap_or_default();
-    let mut depth = 0_usize;
+    // Of each segment that is there, whether it has one.
+    let mut segments = Vec::new();
     for part in path.strip_prefix(b"/").unwrap_or(path).split(|byte| *byte == b'/') {
         match &unescape_dots(part)[..] {
             b"." => {}
-            b".." => match depth.checked_sub(1) {
-                Some(above) => depth = above,
-                None => return false,
-            },
-            _ => depth = depth.saturating_add(1),
+            b".." => {
+                if segments.pop().is_none() {
+                    return false;
+                }
+            }
+            _ => segments.push(has_line_feed(part)),
         }
     }
-    true
+    !segments.contains(&true)
 }
 
 /// A segment of dots may be written with escapes.

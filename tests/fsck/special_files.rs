@@ -1,5 +1,16 @@
 //! Contents of special files, those that break rules and those that do not.
 
+use super::support::rng::Rng;
+
+/// How many URLs are made by chance.
+const RANDOM: usize = 300;
+
+const START: [&str; 8] = ["", "./", "git://", "http://", "http://h", "https://h/", "http::file://", "http::file://h/"];
+const PARTS: [&str; 24] = [
+    "/", "/", "/", "..", "/..", ".", "%2e", "a", "b", ":", ":", "@", "80", "%0a", "%0A", "\\n", "?", "#", "%", "[",
+    "]", " ", "%00", "%25",
+];
+
 fn with_url(url: &str) -> Vec<u8> {
     format!("[submodule \"a\"]\n\turl = \"{url}\"\n").into_bytes()
 }
@@ -70,8 +81,42 @@ pub(super) fn modules() -> Vec<Vec<u8>> {
         "ext::sh -c x",
         "https://x/\\n",
         "./\\n",
+        "http::file://:80/x",
+        "http::file://:/x",
+        "http::file://:x:/x",
+        "http::file://:8]/x",
+        "http::file:///x",
+        "http::FILE:///x",
+        "http::file://u@:80/x",
+        "http::file://u@/x",
+        "http::file://x:80/x",
+        "http::file://",
+        "./x%0a:y",
+        "./x\\n:y",
+        "./x:%0ay",
+        ":./x%0a",
+        "git:%0a//x",
+        "http://h/a%0a/../b",
+        "http://h/a%0a/b/..",
+        "http://h/a%0a/./../b",
+        "http://h/a//%0A/..",
+        "http://h/a\\n/../b",
+        "http://h/../a%0a",
+        "http://h/..?%0a",
+        "http://h/a?%0a/../b",
+        "http://h?b#%0a",
+        "http://%0a/..",
+        "http://u%0a@h/../b",
+        "http://h/%0a/%2e./b",
     ] {
         files.push(with_url(url));
+    }
+    // And whatever else can be made of the parts of a URL.
+    let mut rng = Rng::new(7);
+    for _ in 0..RANDOM {
+        let url = START[rng.below(START.len() as u64) as usize].to_owned();
+        let url = (0..rng.below(9)).fold(url, |url, _| url + PARTS[rng.below(PARTS.len() as u64) as usize]);
+        files.push(with_url(&url));
     }
     for rest in [
         "path = -x",
