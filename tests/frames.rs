@@ -197,6 +197,49 @@ fn decoding_what_was_encoded_gives_the_same_frames() {
 }
 
 #[test]
+fn a_body_out_of_order_is_not_encoded() {
+    // H: the header, O: an object, D: data, C: the end of a pack, c: that of a push without one.
+    let letter = |frame: &Frame| match frame {
+        Frame::PackHeader(_) => 'H',
+        Frame::PackObject(_) => 'O',
+        Frame::PackData(_) => 'D',
+        Frame::Complete(complete) if complete.checksum().is_some() => 'C',
+        Frame::Complete(_) => 'c',
+        head => panic!("a frame of the head: {head:?}"),
+    };
+    let is_sound = |body: &str, has_pack: bool| {
+        let Some(rest) = body.strip_prefix('H').filter(|_| has_pack) else { return !has_pack && body == "c" };
+        let rest = rest.strip_suffix('C').unwrap_or(rest);
+        rest.chars().all(|letter| letter == 'O') || rest.chars().all(|letter| letter == 'D')
+    };
+    let deletion = Request::new().delete("refs/heads/old", made_up('1')).bytes();
+    let pushes = [(push(0), Payload::Objects), (push(0), Payload::Opaque), (deletion, Payload::Objects)];
+    let pushes = pushes.map(|(bytes, payload)| frames(&bytes, (0..bytes.len()).step_by(5000), payload).unwrap());
+    let mut others: Vec<(char, &Frame)> = Vec::new();
+    for push in &pushes {
+        let body = push.iter().skip_while(|frame| **frame != Frame::Flush).skip(1);
+        others.extend(body.map(|frame| (letter(frame), frame)));
+    }
+    others.sort_by_key(|(letter, _)| *letter);
+    others.dedup_by_key(|(letter, _)| *letter);
+    assert_eq!(others.iter().map(|(letter, _)| letter).collect::<String>(), "CDHOc");
+    for push in &pushes {
+        let head = push.iter().position(|frame| *frame == Frame::Flush).unwrap() + 1;
+        for end in head..=push.len() {
+            for (letter_of_other, other) in &others {
+                let mut send = Send::new(&config(Payload::Objects));
+                let mut wire = BytesMut::new();
+                push[..end].iter().for_each(|frame| send.encode(frame.clone(), &mut wire).unwrap());
+                let body: String = push[head..end].iter().map(letter).chain([*letter_of_other]).collect();
+                let sent = send.encode((*other).clone(), &mut wire).map_err(|error| error.kind());
+                let expected = if is_sound(&body, push.len() > head + 1) { Ok(()) } else { Err(ErrorKind::Protocol) };
+                assert_eq!(sent, expected, "{body}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_commands_of_a_signed_push_are_those_of_its_certificate() {
     let once = frames(&signed_push(2), [], Payload::Objects).unwrap();
     assert!(matches!(

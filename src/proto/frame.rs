@@ -8,12 +8,14 @@ use crate::proto::{Capabilities, Certificate, Command, Complete, ObjectId, PackH
 /// One piece of a push, in the order of the wire.
 ///
 /// ```text
-/// Shallow* (Capabilities? Command)* PushOption* Flush      the head,
-/// Shallow* Capabilities? Certificate Command* PushOption* Flush   or a signed one
-/// PackHeader PackObject* Complete                          the body: objects,
-/// PackHeader PackData* Complete                            or opaque,
-/// Complete                                                 or without a pack: no command, or only deletions
+/// (Shallow | Capabilities? Command)* PushOption* Flush                     the head,
+/// Shallow* Capabilities? Certificate Command* Shallow* PushOption* Flush   or a signed one
+/// PackHeader PackObject* Complete                                          the body: objects,
+/// PackHeader PackData* Complete                                            or opaque,
+/// Complete                                                                 or no pack: no command, or only deletions
 /// ```
+///
+/// git sends every `Shallow` first, but reads them where they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
@@ -33,7 +35,7 @@ pub enum Frame {
     Flush,
     /// The beginning of the pack.
     PackHeader(PackHeader),
-    /// An entry of the pack, or a chunk of a large one.
+    /// An entry of the pack, or a chunk of one that takes several.
     PackObject(PackObject),
     /// Bytes of an opaque pack, its trailer included.
     PackData(Bytes),
@@ -52,7 +54,7 @@ const _: () = assert!(size_of::<Poll<Option<Result<Frame, Error>>>>() <= LARGEST
 pub enum PackFrame {
     /// The beginning of the pack.
     Header(PackHeader),
-    /// An entry of the pack, or a chunk of a large one.
+    /// An entry of the pack, or a chunk of one that takes several.
     Object(PackObject),
     /// Bytes of an opaque pack, its trailer included.
     Data(Bytes),

@@ -30,6 +30,8 @@ pub struct Send {
     /// The capabilities that wait for the command that they stand behind.
     capabilities: Option<Capabilities>,
     has_command: bool,
+    /// Whether some command is not a deletion, so that a pack follows.
+    needs_pack: bool,
     /// In a signed push, the commands of the certificate that are still to come as frames: they are on the wire already.
     signed: Option<VecDeque<Command>>,
 }
@@ -38,7 +40,14 @@ pub struct Send {
 enum State {
     Commands,
     Options,
-    Body { opaque: bool },
+    /// Behind the head: a pack, or none.
+    Body,
+    /// Behind the pack's header.
+    Pack,
+    /// The pack comes as objects.
+    Objects,
+    /// The pack comes as data.
+    Opaque,
     Done,
 }
 
@@ -51,6 +60,7 @@ impl Send {
             negotiated: Negotiated::default(),
             capabilities: None,
             has_command: false,
+            needs_pack: false,
             signed: None,
         }
     }
@@ -59,7 +69,8 @@ impl Send {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Protocol`] if a frame comes out of order or is too long for a pkt-line.
+    /// [`ErrorKind::Protocol`] if a frame comes out of the order that [`Frame`] has or is too long for a pkt-line. Nothing
+    /// is compared with what the pack's header declares: that is for who reads the pack.
     pub fn encode(&mut self, frame: Frame, dst: &mut BytesMut) -> Result<(), Error> {
         match (self.state, frame) {
             (State::Commands, Frame::Shallow(id)) => pkt_line::encode(format!("shallow {id}").as_bytes(), dst),
@@ -87,29 +98,35 @@ impl Send {
                 if self.has_options() {
                     pkt_line::encode_flush(dst);
                 }
-                self.state = State::Body { opaque: false };
+                self.state = State::Body;
                 Ok(())
             }
             (State::Options, Frame::Flush) => {
                 pkt_line::encode_flush(dst);
-                self.state = State::Body { opaque: false };
+                self.state = State::Body;
                 Ok(())
             }
-            (State::Body { .. }, Frame::PackHeader(header)) => {
+            (State::Body, Frame::PackHeader(header)) if self.needs_pack => {
                 dst.put_slice(&header.wire());
+                self.state = State::Pack;
                 Ok(())
             }
-            (State::Body { .. }, Frame::PackObject(object)) => {
+            (State::Pack | State::Objects, Frame::PackObject(object)) => {
                 dst.put_slice(object.wire());
+                self.state = State::Objects;
                 Ok(())
             }
-            (State::Body { .. }, Frame::PackData(data)) => {
-                self.state = State::Body { opaque: true };
+            (State::Pack | State::Opaque, Frame::PackData(data)) => {
                 dst.put_slice(&data);
+                self.state = State::Opaque;
                 Ok(())
             }
-            (State::Body { opaque }, Frame::Complete(complete)) => {
-                self.complete(opaque, &complete, dst);
+            (state, Frame::Complete(complete)) if self.may_end(&complete) => {
+                // The trailer; that of an opaque pack went out with its data.
+                if let (false, Some(checksum)) = (state == State::Opaque, complete.checksum()) {
+                    dst.put_slice(checksum.as_bytes());
+                }
+                self.state = State::Done;
                 Ok(())
             }
             (_, frame) => Err(Error::new(ErrorKind::Protocol, format!("frame out of order: {frame:?}"))),
@@ -125,8 +142,18 @@ impl Send {
         self.signed.as_ref().map(VecDeque::front)
     }
 
+    /// Whether this may come next: the end of a pack where one is due, or else of none.
+    fn may_end(&self, complete: &Complete) -> bool {
+        match self.state {
+            State::Body => !self.needs_pack && complete.checksum().is_none(),
+            State::Pack | State::Objects | State::Opaque => complete.checksum().is_some(),
+            State::Commands | State::Options | State::Done => false,
+        }
+    }
+
     fn command(&mut self, command: &Command, dst: &mut BytesMut) -> Result<(), Error> {
         self.has_command = true;
+        self.needs_pack |= !command.is_delete();
         let ids = format!("{} {} ", command.old, command.new);
         match self.capabilities.take() {
             // The reader takes one LF off the end; a name that ends in one must not lose it.
@@ -154,15 +181,8 @@ impl Send {
             }
         }
         self.has_command = !certificate.commands().is_empty();
+        self.needs_pack = certificate.commands().iter().any(|command| !command.is_delete());
         self.signed = Some(certificate.commands().iter().cloned().collect());
         pkt_line::encode(b"push-cert-end\n", dst)
-    }
-
-    /// The trailer; that of an opaque pack went out with its data.
-    fn complete(&mut self, opaque: bool, complete: &Complete, dst: &mut BytesMut) {
-        if let (false, Some(checksum)) = (opaque, complete.checksum()) {
-            dst.put_slice(checksum.as_bytes());
-        }
-        self.state = State::Done;
     }
 }
