@@ -80,7 +80,7 @@ impl Error {
         self.rebuild(|inner| inner.offset = Some(offset))
     }
 
-    /// Attaches the cause.
+    /// Attaches the cause, in place of one that was there.
     #[must_use]
     pub fn with_source(self, source: impl Into<BoxError>) -> Self {
         let source = source.into();
@@ -90,7 +90,8 @@ impl Error {
     fn rebuild(self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = match Arc::try_unwrap(self.inner) {
             Ok(inner) => inner,
-            // Somebody else holds this error already: theirs stays as it is, and becomes the source of ours.
+            // Somebody else holds this error already: theirs stays as it is. It is the source of ours, unless that is
+            // what changes.
             Err(shared) => Inner {
                 kind: shared.kind,
                 offset: shared.offset,

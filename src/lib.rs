@@ -18,8 +18,8 @@
 //!  client bytes
 //!  ──────────▶ AsyncRead ─▶ FramedRead<R, ReceivePackCodec>
 //!                              │  proto::Receive  (pure: bytes → frames)
-//!             Shallow* Capabilities Command+ PushOption* Flush     PackHeader PackObject* Complete
-//!             └────────────── the head: accept() ────────────┘     └──── the body: stays a stream ────┘
+//!             (Shallow | Capabilities? Command)* PushOption* Flush     PackHeader PackObject* Complete
+//!             └──────────────── the head: accept() ──────────────┘     └──── the body: stays a stream ────┘
 //!                              │                                        │
 //!                        UpdateRequest                     Pack<R>: Stream<Item = Result<PackFrame, Error>>
 //!                              └──────────────────┬─────────────────────┘         fused after Complete or Err
@@ -81,14 +81,15 @@
 //!
 //! # Features
 //!
-//! None is on by default. A feature adds API and never changes behaviour.
+//! None is on by default. A feature adds API and changes nothing else, but for one: with `collision-detection`, which
+//! `bare-repository` turns on, `MemoryStore` looks for collisions as well, and refuses the objects in which it finds one.
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `memory` | `MemoryStore`: for tests, and for gateways that look and forget |
 //! | `bare-repository` | `BareRepository`: a repository on disk that stock git reads; turns on `collision-detection` |
 //! | `http` | `HttpReceivePack`: a tower service for smart HTTP |
-//! | `collision-detection` | SHA-1 with detection of the known collision attacks |
+//! | `collision-detection` | SHA-1 with detection of the known collision attacks; the stores use it |
 //! | `sha256` | repositories whose object format is SHA-256 |
 //! | `sirocco` | objects that have arrived whole are inflated with `sirocco`, quicker than zlib-rs; the stores turn it on |
 //!

@@ -60,7 +60,7 @@ impl Capabilities {
         self.iter().any(|word| split_word(word).0 == name.as_bytes())
     }
 
-    /// The value of the first word `name=value`.
+    /// The value of the first word of this name; `None` if that has none, whatever a later one says.
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.iter().map(split_word).find(|(word, _)| *word == name.as_bytes()).and_then(|(_, value)| value)
     }
@@ -192,6 +192,7 @@ mod tests {
         let list = Capabilities::parse(b" report-status-v2  agent=git/2.47.3\tobject-format=sha1 ");
         assert!(list.contains("report-status-v2") && !list.contains("report-status"));
         assert_eq!(list.value("agent"), Some(&b"git/2.47.3"[..]));
+        assert_eq!(Capabilities::parse(b"agent agent=x").value("agent"), None);
         assert_eq!(list.as_bytes(), b"report-status-v2 agent=git/2.47.3 object-format=sha1");
         assert_eq!(list.without("agent").with("quiet").as_bytes(), b"report-status-v2 object-format=sha1 quiet");
     }

@@ -11,15 +11,15 @@ pub struct Limits {
     /// Bytes of all lists of capabilities, with the NUL before each: a client may put one behind each command. Default
     /// 16 KiB; git sends one of about 200 bytes.
     pub capability_bytes: usize,
-    /// Commands. Default 100,000. Each takes up to a kilobyte of memory until it is reported on.
+    /// Commands. Default 100,000. Each takes up to a kilobyte of memory, and its ref's name, until it is reported on.
     pub commands: usize,
     /// Bytes of one ref name. Default 4,096: no file system takes more.
     pub ref_name_bytes: usize,
     /// `shallow` lines. Default 100,000.
     pub shallow: usize,
-    /// Push options. Default 1,000.
+    /// Push options; where they are signed, those of the certificate and those that follow it each. Default 1,000.
     pub push_options: usize,
-    /// Bytes of all push options. Default 1 MiB.
+    /// Bytes of all push options, counted as these. Default 1 MiB.
     pub push_option_bytes: usize,
     /// Bytes of a push certificate. Default 16 MiB.
     pub certificate_bytes: usize,

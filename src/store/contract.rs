@@ -66,6 +66,9 @@ pub trait Quarantine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The objects that the push brought, each once, in no order. None before [`seal`](Self::seal).
+    ///
+    /// Not the bases that a thin pack was completed with. The repository has those, and one that such a pack makes again
+    /// out of its own deltas is left out with them.
     fn new_objects(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + Send;
 
     /// What kind of object this is, one of the push (once it is sealed) or of the repository; `None` if there is no such
