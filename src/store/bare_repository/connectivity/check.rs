@@ -110,17 +110,28 @@ impl<'a> Check<'a> {
         for (id, external) in externals.iter().filter(|(_, external)| !external.trusted) {
             match external.kind {
                 ObjectKind::Tree => to_walk.push((*id, ObjectKind::Tree)),
-                ObjectKind::Blob if self.repository.kind(id)? != Some(ObjectKind::Blob) => return Ok(false),
+                ObjectKind::Blob if !self.has_blob(id, reached)? => return Ok(false),
                 _ => {}
             }
         }
         self.walk(to_walk, externals, reached)
     }
 
+    /// Whether a blob is there, or need not be.
+    fn has_blob(&self, id: &ObjectId, reached: &mut Reached<'a>) -> Result<bool, Error> {
+        match self.repository.kind(id)? {
+            Some(kind) => Ok(kind == ObjectKind::Blob),
+            None => reached.has(id, ObjectKind::Blob),
+        }
+    }
+
     /// Whether a commit of the repository is trusted; `None` if it is not there, or is none.
     fn trusts(&self, id: &ObjectId, reached: &mut Reached<'a>) -> Result<Option<bool>, Error> {
         if reached.is_tip(id) {
-            return Ok(Some(self.repository.kind(id)? == Some(ObjectKind::Commit)));
+            return match self.repository.kind(id)? {
+                Some(ObjectKind::Commit) => reached.contains(id, 0).map(Some),
+                _ => Ok(Some(false)),
+            };
         }
         match self.repository.object_unless_blob(id)? {
             Some((ObjectKind::Commit, data)) => match links::Commit::parse(&data, id.format()) {
@@ -200,7 +211,7 @@ impl<'a> Check<'a> {
                 }
                 match (self.pack.kind_of(&id), kind) {
                     (Some(is), _) => complete &= is == kind,
-                    (None, ObjectKind::Blob) => complete &= self.repository.kind(&id)? == Some(kind),
+                    (None, ObjectKind::Blob) => complete &= self.has_blob(&id, reached)?,
                     (None, ObjectKind::Commit) => match self.trusts(&id, reached)? {
                         Some(true) => {}
                         Some(false) => stack.push((id, kind)),

@@ -7,7 +7,8 @@
 //! 2. If not, it is *external*: the repository must have it, with everything below it. Existing refs, and what they
 //!    reach, are trusted:
 //!    - a commit is trusted if an existing ref reaches it;
-//!    - a blob needs nothing, so it is enough that it is there;
+//!    - a blob needs nothing, so it is enough that it is there, or that one of the trusted commits which the push builds
+//!      upon has it: a clone without blobs lacks them;
 //!    - a tree is trusted if a trusted commit has it. The commits that the push builds upon are looked through,
 //!      going down only into directories that are not external themselves: those that the push changed;
 //!    - what is left is walked to its end.
@@ -20,6 +21,7 @@
 
 mod check;
 mod collect;
+mod held;
 mod reach;
 mod spill;
 #[cfg(test)]

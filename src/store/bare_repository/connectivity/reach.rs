@@ -1,5 +1,6 @@
 use std::collections::{BinaryHeap, HashSet};
 
+use super::held::Held;
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::complete::{Objects, Trust};
@@ -7,13 +8,15 @@ use crate::store::links::{Commit, Malformed, tag};
 
 /// The commits that the existing refs reach, found as far back as somebody asks.
 ///
-/// History is walked from the refs, the latest commit first. A commit whose time is before that of one that it comes
-/// after may be missed; then it counts as not reached, and what it needs is looked at: more work, the same answer.
+/// History is walked from the refs, the latest commit first. A commit whose time is after that of one that it comes
+/// before may be missed; then it counts as not reached, and what it needs is looked at: more work, and the same answer
+/// unless the repository lacks something of it.
 pub(super) struct Reached<'a> {
     repository: &'a dyn Objects,
     tips: HashSet<ObjectId>,
     // The tips are read only if somebody asks for a commit that is none of them.
     walk: Option<Walk>,
+    held: Held<'a>,
 }
 
 #[derive(Default)]
@@ -25,7 +28,7 @@ struct Walk {
 
 impl<'a> Reached<'a> {
     pub(super) fn new(repository: &'a dyn Objects, tips: &[ObjectId]) -> Self {
-        Self { repository, tips: tips.iter().copied().collect(), walk: None }
+        Self { repository, tips: tips.iter().copied().collect(), walk: None, held: Held::new(repository) }
     }
 
     /// Whether an existing ref holds this id.
@@ -36,6 +39,7 @@ impl<'a> Reached<'a> {
     /// Whether an existing ref reaches this commit, which was committed at `time`.
     pub(super) fn contains(&mut self, id: &ObjectId, time: u64) -> Result<bool, Error> {
         if self.tips.contains(id) {
+            self.held.by(*id);
             return Ok(true);
         }
         let mut walk = match self.walk.take() {
@@ -44,7 +48,15 @@ impl<'a> Reached<'a> {
         };
         let found = self.advance(&mut walk, id, time);
         self.walk = Some(walk);
+        if let Ok(true) = found {
+            self.held.by(*id);
+        }
         found
+    }
+
+    /// Whether a commit that was [asked for](Self::contains), and is reached, has this tree or blob.
+    pub(super) fn has(&mut self, id: &ObjectId, kind: ObjectKind) -> Result<bool, Error> {
+        self.held.has(id, kind)
     }
 
     fn advance(&self, walk: &mut Walk, id: &ObjectId, time: u64) -> Result<bool, Error> {
@@ -102,5 +114,9 @@ impl Trust for Reached<'_> {
             },
             _ => Ok(Ok(self.is_tip(id))),
         }
+    }
+
+    fn excuses(&mut self, kind: ObjectKind, id: &ObjectId) -> Result<bool, Error> {
+        self.has(id, kind)
     }
 }

@@ -321,6 +321,67 @@ fn a_long_history_is_no_deep_recursion() {
     });
 }
 
+/// A clone without blobs, or one that has lost some: git does not ask for what the commits that a push builds upon have.
+#[test]
+fn what_the_commits_below_a_push_have_need_not_be_there() {
+    for format in formats() {
+        let world = World::new(format);
+        let work = world.sandbox.work();
+        for path in ["flat", "old/deep/file", "kept/file", "changed"] {
+            world.sandbox.commit(path, path);
+        }
+        let old = world.sandbox.rev("HEAD");
+        world.push("main");
+        let lose = |revision: &str| {
+            let id = world.sandbox.rev(revision);
+            std::fs::remove_file(loose(&world.sandbox.bare().join("objects"), &id)).unwrap();
+            id
+        };
+        let flat = lose("main:flat");
+        let deep = lose("main:old/deep/file");
+        lose("main:kept/file");
+        // Files of the root alone; one that is moved out of a directory that stays; a directory that is moved; one that
+        // the repository lacks.
+        let mut pushed = vec![old];
+        for (from, to) in [("changed", ""), ("", "old/deep/copy"), ("", "copy"), ("old", "new"), ("kept", "lost/kept")]
+        {
+            match (from, to) {
+                (from, "") => drop(world.sandbox.commit(from, "other")),
+                ("", to) => {
+                    std::fs::write(work.join(to), "old/deep/file").unwrap();
+                    world.sandbox.commit("changed", to);
+                }
+                (from, to) => {
+                    std::fs::create_dir_all(work.join(to).parent().unwrap()).unwrap();
+                    std::fs::rename(work.join(from), work.join(to)).unwrap();
+                    world.sandbox.commit("changed", to);
+                }
+            }
+            let new = world.sandbox.rev("HEAD");
+            let parent = pushed[pushed.len() - 1];
+            let needed: Vec<_> = world.needed(&["HEAD", &format!("^{parent}")]);
+            assert!(world.complete(&needed, &new), "{from} to {to}");
+            // Another ref that lacks something must not take this one with it.
+            let blob = world.hash_object("blob", format!("not {to}").as_bytes());
+            let results = world.run(&needed, &[blob, new]);
+            assert!(results[0].is_err() && results[1].is_ok(), "{from} to {to}: {results:?}");
+            world.push("main");
+            pushed.push(new);
+        }
+        // What no commit below has is missing, whatever is elsewhere in the repository.
+        git(&work, &["checkout", "-q", "--orphan", "apart"]);
+        git(&work, &["rm", "-rqf", "."]);
+        world.sandbox.commit("apart", "apart");
+        world.push("refs/heads/apart");
+        std::fs::write(work.join("copy"), "flat").unwrap();
+        let new = world.sandbox.commit("more", "more");
+        let needed = without(&world.needed(&["refs/heads/apart", "^refs/heads/apart~1"]), &flat);
+        assert!(!world.complete(&needed, &new));
+        assert_eq!(world.run(&needed, &[new]).remove(0).unwrap_err().object, flat);
+        assert_ne!(flat, deep);
+    }
+}
+
 /// Random histories, a random part of them pushed, a random part of the rest brought or lying about: git and we agree
 /// about every commit.
 #[test]
