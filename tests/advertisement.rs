@@ -233,3 +233,61 @@ fn a_shallow_repository_says_so_and_is_pushed_to() {
     source.push(&host(&whole).url(), &["-q", "--mirror"]);
     assert_same_repository(&source, &whole);
 }
+
+/// A source of three commits, each of which claims to be older than the one before, and twice a server that has the last
+/// two of them: one for git.
+fn backwards() -> (Repo, [Repo; 2]) {
+    let source = Repo::bare();
+    let mut stream = String::new();
+    for time in [3000, 2000, 1000] {
+        let file = format!("M 100644 inline {time}\ndata 5\n{time}\n");
+        stream += &format!("commit refs/heads/main\ncommitter A <a@x> {time} +0000\ndata 2\nc\n{file}\n");
+    }
+    source.git_with_input(["fast-import", "--quiet"], stream.as_bytes());
+    let targets = [shallow_clone(&source, "2"), shallow_clone(&source, "2")];
+    (source, targets)
+}
+
+/// Pushes by our server and by git's; what became of the refs must be the same.
+#[track_caller]
+fn push_to_both(source: &Repo, [ours, gits]: &[Repo; 2], refspec: &str) -> String {
+    let said = source.try_push(&host(ours).url(), &["-f", refspec]).stderr;
+    let git_said = source.try_push(gits.path().to_str().expect("a path of text"), &["-f", refspec]).stderr;
+    assert_eq!(ours.refs(), gits.refs(), "{refspec}: {said}\ngit: {git_said}");
+    let verdict = |said: &str| said.lines().find(|line| line.starts_with(" ")).map(str::to_owned);
+    let verdict = (verdict(&said), verdict(&git_said));
+    assert_eq!(verdict.0, verdict.1);
+    ours.fsck();
+    verdict.0.unwrap_or_default()
+}
+
+/// The history of the repository ends at its boundary, whatever way one comes there.
+#[test]
+fn where_a_shallow_repository_ends_nothing_is_missing() {
+    let (source, targets) = backwards();
+    let at = push_to_both(&source, &targets, "main~1:refs/heads/at");
+    assert!(at.contains("[new branch]"), "{at}");
+    source.git(["branch", "beside", "main~1"]);
+    source.commit("beside", &[("beside.txt", b"beside\n")]);
+    let beside = push_to_both(&source, &targets, "beside");
+    assert!(beside.contains("[new branch]"), "{beside}");
+}
+
+/// What is behind the boundary does not count, even where it is there.
+#[test]
+fn behind_where_a_shallow_repository_ends_is_no_fast_forward() {
+    let (source, targets) = backwards();
+    let behind = source.git_with_input(["pack-objects", "-q", "--revs", "--stdout"], b"main~2\n").stdout;
+    for target in &targets {
+        target.git_with_input(["unpack-objects", "-q"], &behind);
+        target.git(["update-ref", "refs/heads/old", &source.rev("main~2")]);
+        target.git(["config", "receive.denyNonFastForwards", "true"]);
+        assert!(target.git_dir().join("shallow").exists());
+    }
+    source.git(["branch", "next", "main"]);
+    source.commit("next", &[("next.txt", b"next\n")]);
+    let forward = push_to_both(&source, &targets, "next:main");
+    assert!(forward.contains("next -> main") && !forward.contains("rejected"), "{forward}");
+    let old = push_to_both(&source, &targets, "main:old");
+    assert!(old.contains("[remote rejected] main -> old (non-fast-forward)"), "{old}");
+}

@@ -2,16 +2,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::alternates;
 use super::connectivity::Check;
 use super::current_branch::CurrentBranches;
 use super::known;
 use super::migrate::pack_name;
+use super::reading::Reading;
 use super::refs::{Mode, Reflog, Update};
 use super::sealed::{Sealed, SealedPack, Stored};
 use super::store::BareRepository;
 use super::writer::{PackWriter, cannot_write};
-use crate::proto::{Command, ObjectId, ObjectKind, Report};
+use super::{alternates, shallow};
+use crate::proto::{Command, ObjectId, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
 use crate::store::complete::{self, Objects, PackIds as _, Targets};
 use crate::store::examine::MAX_SPECIAL_FILE;
@@ -58,7 +59,9 @@ impl Landing {
         current.judge_deletes(settings.deny_delete_current, &mut request, &self.progress);
         // Whatever happens: once refs move, all of them do.
         let targets = Targets { brought, repository: &*self.store.odb };
-        rules.judge_fast_forwards(&mut request, &targets, &self.progress, || self.go_on())?;
+        let shallow = shallow::boundary(&self.store.repository)?;
+        let history = Reading::new(&targets, &shallow, || self.go_on());
+        rules.judge_fast_forwards(&mut request, &history, &self.progress)?;
         request.settle_atomic();
         if request.is_refused() {
             return Ok(request.report());
@@ -78,10 +81,6 @@ impl Landing {
             return Err(Error::new(ErrorKind::Store, "the push was cancelled"));
         }
         Ok(())
-    }
-
-    fn until_cancelled<'a>(&'a self, objects: &'a dyn Objects) -> UntilCancelled<'a> {
-        UntilCancelled { objects, landing: self }
     }
 
     /// Indexes the pack and makes its objects durable; `None` if there are none, as for a new ref to a known commit.
@@ -158,8 +157,10 @@ impl Landing {
         let shown = refs.filter(|listed| !self.store.hidden.hides(&listed.name)).map(|listed| listed.id);
         let trusted: Vec<ObjectId> = shown.chain(alternates::tips(repository)).collect();
         let sealed_objects = sealed.map(Sealed::brought);
-        let brought = self.until_cancelled(sealed_objects.as_ref().map_or(&(), |brought| brought));
-        let repository = self.until_cancelled(&*self.store.odb);
+        let shallow = shallow::boundary(repository)?;
+        let brought: &dyn Objects = sealed_objects.as_ref().map_or(&(), |brought| brought);
+        let brought = Reading::new(brought, &shallow, || self.go_on());
+        let repository = Reading::new(&*self.store.odb, &shallow, || self.go_on());
         let check = Check {
             pack: sealed_objects.as_ref().map_or(&(), |brought| brought),
             brought: &brought,
@@ -192,29 +193,6 @@ impl Landing {
             }
         }
         trouble
-    }
-}
-
-/// Objects that are there until the push is cancelled: whoever follows links may be at it for long.
-struct UntilCancelled<'a> {
-    objects: &'a dyn Objects,
-    landing: &'a Landing,
-}
-
-impl Objects for UntilCancelled<'_> {
-    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
-        self.landing.go_on()?;
-        self.objects.kind(id)
-    }
-
-    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.landing.go_on()?;
-        self.objects.object(id)
-    }
-
-    fn object_unless_blob(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.landing.go_on()?;
-        self.objects.object_unless_blob(id)
     }
 }
 

@@ -17,6 +17,7 @@ mod odb;
 mod operation;
 mod quarantine;
 mod quarantine_directory;
+mod reading;
 mod refs;
 mod repository;
 mod rules;

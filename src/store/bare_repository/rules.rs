@@ -59,7 +59,6 @@ impl Rules {
         request: &mut UpdateRequest,
         objects: &impl Objects,
         progress: &Progress,
-        mut go_on: impl FnMut() -> Result<(), Error>,
     ) -> Result<(), Error> {
         if !self.deny_non_fast_forwards {
             return Ok(());
@@ -68,7 +67,7 @@ impl Rules {
         let mut ancestry = Ancestry::new(request.format(), MAX_COMMITS);
         for (place, command) in request.open().filter(|(_, command)| command.is_update() && is_branch(command)) {
             ancestry.ask(command.old, command.new);
-            let reason = match judge(&mut ancestry, objects, &mut go_on)? {
+            let reason = match judge(&mut ancestry, objects)? {
                 Verdict::Ancestor => continue,
                 Verdict::NoCommit => "bad ref",
                 Verdict::TooLong => "history too long to tell a fast-forward",
@@ -87,17 +86,13 @@ impl Rules {
     }
 }
 
-fn judge(
-    ancestry: &mut Ancestry,
-    objects: &impl Objects,
-    go_on: &mut impl FnMut() -> Result<(), Error>,
-) -> Result<Verdict, Error> {
+fn judge(ancestry: &mut Ancestry, objects: &impl Objects) -> Result<Verdict, Error> {
     loop {
         match ancestry.step() {
             Step::Done(verdict) => return Ok(verdict),
-            Step::Pause => go_on()?,
+            // On a thread of its own.
+            Step::Pause => {}
             Step::Read(id) => {
-                go_on()?;
                 let is_commit = objects.kind(&id)? == Some(ObjectKind::Commit);
                 let object = if is_commit { objects.object(&id)? } else { None };
                 ancestry.give(id, object.as_ref().map(|(kind, data)| (*kind, &data[..])));

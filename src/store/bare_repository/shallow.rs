@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io;
 
 use super::Repository;
@@ -5,10 +6,10 @@ use crate::Error;
 use crate::proto::ObjectId;
 
 /// The commits at which the repository's own history is cut off: its file `shallow` (gitrepository-layout).
-pub(super) fn boundary(repository: &Repository) -> Result<Vec<ObjectId>, Error> {
+pub(super) fn boundary(repository: &Repository) -> Result<BTreeSet<ObjectId>, Error> {
     let text = match repository.fs().read(&repository.git_dir().join("shallow")) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         Err(error) => return Err(Error::store("the file 'shallow' cannot be read", error)),
     };
     let format = repository.object_format();
