@@ -36,6 +36,7 @@ in_each_format! {
     a_forced_push_moves_a_branch_back
     an_atomic_push_lands_wholly
     a_push_goes_through_a_pipe
+    a_push_goes_to_a_server_whose_directory_is_gone
     deletions_are_carried_out_on_a_connection_that_stays_open
     nothing_to_push_ends_a_connection_that_stays_open
     a_pack_is_taken_on_a_connection_that_stays_open
@@ -152,6 +153,18 @@ fn a_push_goes_through_a_pipe(format: &str) {
     source.git(["tag", "-d", "v3"]);
     source.push(url, &["-q", "--delete", &program, "v3"]);
     source.push(url, &["--mirror", &program]);
+    assert_same_repository(&source, &target);
+}
+
+/// Nobody needs the directory that a server was started in.
+fn a_push_goes_to_a_server_whose_directory_is_gone(format: &str) {
+    let (source, target) = (Shape::SMALL.repository_in(format).borrow(), Repo::bare_in(format));
+    let program = format!(
+        "--receive-pack=gone=$(mktemp -d) && cd $gone && rmdir $gone && exec {}",
+        example("receive_pack").display()
+    );
+    let url = target.path().to_str().expect("a path of text");
+    source.push(url, &["-q", "--mirror", &program]);
     assert_same_repository(&source, &target);
 }
 

@@ -158,7 +158,7 @@ impl Odb {
 
 fn open_store(path: &std::path::Path, format: ObjectFormat) -> Result<Arc<gix_odb::Store>, Error> {
     // Replacements (refs/replace) are for people who look at history; what a push needs are the objects themselves.
-    let store = gix_odb::Store::at_opts(path.to_path_buf(), hash(format), &mut std::iter::empty(), Default::default())
+    let store = gix_odb::Store::at_opts(path.to_path_buf(), hash(format), &mut std::iter::empty(), options)
         .map_err(|error| Error::store("the object directory cannot be opened", error))?;
     Ok(Arc::new(store))
 }
@@ -191,6 +191,8 @@ impl Objects for Odb {
             Ok(header.map(|header| kind(header.kind())))
         })
     }
+    // The path is absolute, so it does not matter where the process works: that directory may be gone.
+    let options = gix_odb::store::init::Options { current_dir: Some(path.to_path_buf()), ..Default::default() };
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         self.read(id, self.max_object)

@@ -33,6 +33,8 @@ impl Repository {
 
     /// The same, its files read and written in another way.
     pub(crate) fn open_with(path: &Path, fs: &Fs) -> Result<Self, Error> {
+        // Whoever opens it may work in another directory later, or have that one removed.
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let mut git_dir = path.to_path_buf();
         if !is_git_dir(fs, &git_dir).map_err(unreadable)? {
             git_dir = follow_dot_git(fs, path)?
