@@ -20,7 +20,7 @@ pub(super) struct Inventory {
 impl Inventory {
     /// Opens the indexes of all packs.
     pub(super) fn open(objects: &Path, hash: gix_hash::Kind) -> Self {
-        let mut directories = alternates::directories(objects.to_path_buf());
+        let mut directories = alternates::directories(objects);
         directories.push(objects.to_path_buf());
         let packs = directories.iter().flat_map(|directory| indexes(&directory.join("pack")));
         let packs = packs.filter_map(|path| pack::index::File::at(path, hash).ok()).collect();

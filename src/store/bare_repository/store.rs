@@ -77,7 +77,9 @@ impl BareRepository {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] if there is none at this path; [`ErrorKind::Store`] if there is one that this crate cannot
-    /// write: with an extension that it does not know, or with reftables.
+    /// write: with an extension that it does not know, with reftables, or with alternates that cannot be followed. (Of
+    /// these git leaves out what is a file, is the repository itself, or leads back to it; here they have to be mended,
+    /// and those of an alternate have to be absolute paths.)
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::new(Repository::open(path.as_ref())?)
     }
@@ -98,6 +100,7 @@ impl BareRepository {
         let odb = repository.odb(u64::MAX)?;
         let settings = Settings {
             threads: *PROCESSORS,
+        alternates::check(&repository)?;
             detect_collisions: true,
             deny_current_branch: repository.rules().deny_current_branch,
             deny_delete_current: repository.rules().deny_delete_current,
