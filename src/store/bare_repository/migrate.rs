@@ -52,7 +52,15 @@ impl Migrated {
             // It is not worth a sync: a pack that is kept though nobody knows why is only not repacked.
             keep.write_all(KEEP_TEXT)?;
         }
-        fs.rename(&source("keep"), &target("keep"))?;
+        match fs.rename(&source("keep"), &target("keep")) {
+            // A copy of the repository without its empty directories.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(fs, &packs)?;
+                fs.sync_dir(&repository.objects_dir())?;
+                fs.rename(&source("keep"), &target("keep"))?;
+            }
+            renamed => renamed?,
+        }
         let migrated = Self { fs: fs.clone(), keep: target("keep"), _owner: keep };
         let put = |ending: &str| -> io::Result<()> {
             // Packs are never written again; git takes the right to away from their files.
@@ -81,6 +89,14 @@ pub(super) fn remove_hidden(fs: &Fs, packs: &Path, name: &str) -> bool {
     let is_gone = |ending: &str| match fs.remove(&packs.join(format!("{name}.{ending}"))) {
         Ok(()) => true,
         Err(error) => error.kind() == io::ErrorKind::NotFound,
+/// Makes a directory, unless somebody else is quicker.
+fn make(fs: &Fs, dir: &Path) -> io::Result<()> {
+    match fs.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
     };
     ["pack", "rev"].map(is_gone) == [true; 2]
 }

@@ -265,3 +265,25 @@ fn a_lock_that_nobody_lets_go_of_holds_up_no_push() {
 fn is_rename_of_object(operation: &Operation<'_>) -> bool {
     matches!(operation, Operation::Rename { from, .. } if from.to_string_lossy().contains("/tmp_incoming_obj-"))
 }
+
+/// What copies a repository may leave out directories that are empty.
+#[test]
+fn the_directory_of_packs_is_made_if_it_is_not_there() {
+    let world = World::new();
+    let push = world.single("one ref");
+    let bare = world.restore();
+    let packs = bare.join("objects/pack");
+    // The objects are in the repository that this one borrows from.
+    std::fs::remove_dir_all(&packs).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let said = push.run(&bare, Some(recorder.clone()));
+    assert!(said.is_ok() && values(&bare) == push.after, "{said:?}");
+    assert_sound(&bare, "no directory of packs");
+    assert_eq!(leftovers(&bare), [] as [PathBuf; 0]);
+    let steps = recorder.0.lock().unwrap();
+    let at = |is: &dyn Fn(&Recorded) -> bool| steps.iter().position(is).unwrap();
+    let made = at(&|step| matches!(step, Recorded::CreateDir(path) if *path == packs));
+    let synced = at(&|step| matches!(step, Recorded::SyncDir(path) if *path == bare.join("objects")));
+    let shown = at(&|step| matches!(step, Recorded::Rename(_, to) if to.extension() == Some("idx".as_ref())));
+    assert!(made < synced && synced < shown);
+}
