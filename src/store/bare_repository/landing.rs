@@ -92,6 +92,8 @@ impl Landing {
         let PackWriter { mut pack, indexer, links, examination, unpack, directory } = writer;
         pack.finish(checksum.as_bytes()).map_err(cannot_write)?;
         let odb = &*self.store.odb;
+        // A store that is open for long may lack packs whose indexes could not be loaded once.
+        odb.renew(Duration::from_secs(1));
         let meter = Meter::new(&self.progress, "Resolving deltas");
         let others = (&examination, &unpack);
         let visit = (&links, &others);
@@ -113,7 +115,7 @@ impl Landing {
                 Stored::Pack(SealedPack { file, completed_with, checksum, name })
             }
         };
-        // A store that is open for long does not know the packs that came since.
+        // Resolving may take long, and packs that came since are not known.
         odb.renew(Duration::from_secs(1));
         let budget = Budget::for_reading(index.pack_len());
         let sealed = Sealed { index, links, stored, budget, directory };

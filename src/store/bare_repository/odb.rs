@@ -31,7 +31,13 @@ struct Handles {
     idle: Vec<gix_odb::HandleArc>,
     // Handles of an earlier store are not put back.
     generation: u64,
+    // When a store was opened because something was not found.
+    looked_again: Option<Instant>,
 }
+
+/// How often a store is opened anew, at most, because something is not found: who asks for thousands of objects that are
+/// nowhere must not have it done each time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Handles {
     fn forget(&mut self) {
@@ -66,7 +72,7 @@ impl Odb {
     /// The object with this id, if it is not longer than `max_len` bytes.
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         let max_len = max_len.min(self.max_object);
-        self.with(id, |handle, raw| {
+        self.find(id, |handle, raw| {
             let Some(header) = handle.try_header(raw).map_err(|error| unreadable(id, error))? else {
                 return Ok(None);
             };
@@ -89,7 +95,7 @@ impl Odb {
     /// Whether the object is there, as far as is known: packs that came since are not looked for, so that the answer no
     /// costs little.
     pub(super) fn has(&self, id: &ObjectId) -> Result<bool, Error> {
-        self.with(id, |handle, raw| Ok(handle.exists_without_refresh(raw)))
+        self.ask(id, |handle, raw| Ok(handle.exists_without_refresh(raw))).map(|(has, _)| has)
     }
 
     /// Which objects are there at this moment.
@@ -99,33 +105,61 @@ impl Odb {
 
     /// What the object is, how long it is, and of how many deltas it is made; `None` if it is not there.
     pub(super) fn header(&self, id: &ObjectId) -> Result<Option<(ObjectKind, u64, u32)>, Error> {
-        self.with(id, |handle, raw| {
+        self.find(id, |handle, raw| {
             let header = handle.try_header(raw).map_err(|error| unreadable(id, error))?;
             Ok(header.map(|header| (kind(header.kind()), header.size(), header.num_deltas().unwrap_or(0))))
         })
     }
 
-    fn with<T>(
+    /// Asks for an object, and once more before it counts as not there.
+    ///
+    /// An index that could not be loaded, for want of a file descriptor above all, is missing in a store for ever. And an
+    /// object whose file `git prune-packed` removes while it is asked for is in a pack that was not looked into.
+    fn find<T>(
+        &self,
+        id: &ObjectId,
+        ask: impl Fn(&gix_odb::HandleArc, &gix_hash::oid) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let (found, generation) = self.ask(id, &ask)?;
+        if found.is_some() || !self.is_worth_another_look(generation) {
+            return Ok(found);
+        }
+        self.ask(id, &ask).map(|(found, _)| found)
+    }
+
+    /// Whether there is another store than the one that did not find something, or it is time to open one.
+    fn is_worth_another_look(&self, generation: u64) -> bool {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if handles.generation != generation {
+            return true;
+        }
+        if handles.looked_again.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) {
+            return false;
+        }
+        handles.looked_again = Some(Instant::now());
+        handles.forget();
+        true
+    }
+
+    /// The answer, and the generation of the store that gave it.
+    fn ask<T>(
         &self,
         id: &ObjectId,
         ask: impl Fn(&gix_odb::HandleArc, &gix_hash::oid) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, u64), Error> {
         let raw = gix_hash::oid::try_from_bytes(id.as_bytes())
             .map_err(|error| Error::store("an id of the wrong length", error))?;
         let (handle, generation) = self.take(None)?;
-        let first = ask(&handle, raw);
-        if first.is_ok() {
+        if let Ok(answer) = ask(&handle, raw) {
             self.put_back(handle, generation);
-            return first;
+            return Ok((answer, generation));
         }
         // The store has room for a number of packs that it fixed when it was opened, and packs may vanish under it:
         // open it once more before an error counts. An error about the object itself comes again.
         let (handle, generation) = self.take(Some(generation))?;
-        let second = ask(&handle, raw);
-        if second.is_ok() {
-            self.put_back(handle, generation);
-        }
-        second
+        let answer = ask(&handle, raw)?;
+        self.put_back(handle, generation);
+        Ok((answer, generation))
     }
 
     fn take(&self, broken: Option<u64>) -> Result<(gix_odb::HandleArc, u64), Error> {
@@ -157,6 +191,8 @@ impl Odb {
 }
 
 fn open_store(path: &std::path::Path, format: ObjectFormat) -> Result<Arc<gix_odb::Store>, Error> {
+    // The path is absolute, so it does not matter where the process works: that directory may be gone.
+    let options = gix_odb::store::init::Options { current_dir: Some(path.to_path_buf()), ..Default::default() };
     // Replacements (refs/replace) are for people who look at history; what a push needs are the objects themselves.
     let store = gix_odb::Store::at_opts(path.to_path_buf(), hash(format), &mut std::iter::empty(), options)
         .map_err(|error| Error::store("the object directory cannot be opened", error))?;
@@ -186,13 +222,11 @@ fn unreadable(id: &ObjectId, error: impl Into<crate::BoxError>) -> Error {
 
 impl Objects for Odb {
     fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
-        self.with(id, |handle, raw| {
+        self.find(id, |handle, raw| {
             let header = handle.try_header(raw).map_err(|error| unreadable(id, error))?;
             Ok(header.map(|header| kind(header.kind())))
         })
     }
-    // The path is absolute, so it does not matter where the process works: that directory may be gone.
-    let options = gix_odb::store::init::Options { current_dir: Some(path.to_path_buf()), ..Default::default() };
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         self.read(id, self.max_object)
@@ -277,6 +311,37 @@ mod tests {
         assert_eq!(odb.kind(&commit).unwrap(), Some(ObjectKind::Commit));
         odb.renew(Duration::ZERO);
         assert_eq!(odb.kind(&commit).unwrap(), None);
+    }
+
+    /// As when the process has no file descriptors left for a moment.
+    #[test]
+    fn an_index_that_could_not_be_loaded_is_loaded_before_something_is_missing() {
+        let sandbox = Sandbox::new(format());
+        sandbox.in_bare(&["config", "receive.unpackLimit", "1"]);
+        let commit = sandbox.commit("file", "0");
+        git(&sandbox.work(), &["push", "-q", "origin", "main"]);
+        let packs = std::fs::read_dir(sandbox.bare().join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+        let index = packs.into_iter().find(|path| path.extension() == Some("idx".as_ref())).unwrap();
+        let modified = std::fs::metadata(&index).unwrap().modified().unwrap();
+        let broken = || {
+            std::fs::rename(&index, index.with_extension("whole"))?;
+            std::fs::File::create_new(&index)?.set_modified(modified)
+        };
+        let mended = || std::fs::rename(index.with_extension("whole"), &index);
+        let odb = Odb::open(sandbox.bare().join("objects"), commit.format(), 1 << 20).unwrap();
+        broken().unwrap();
+        assert!(!odb.has(&commit).unwrap());
+        mended().unwrap();
+        assert!(!odb.has(&commit).unwrap(), "what was not loaded stays so");
+        assert_eq!(odb.base(&commit, 1 << 20).unwrap().unwrap().0, ObjectKind::Commit);
+        // But not each time that something is nowhere.
+        broken().unwrap();
+        odb.renew(Duration::ZERO);
+        assert_eq!(odb.kind(&commit).unwrap(), None);
+        mended().unwrap();
+        assert_eq!(odb.kind(&commit).unwrap(), None);
+        odb.handles.lock().unwrap().looked_again = Instant::now().checked_sub(LOOK_AGAIN);
+        assert_eq!(odb.kind(&commit).unwrap(), Some(ObjectKind::Commit));
     }
 
     #[test]
