@@ -52,7 +52,8 @@ impl IndexOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackLimits {
-    /// The resolved bytes that any pack may ask for: 1 GiB, about one second of hashing.
+    /// The resolved bytes that any pack may ask for: 1 GiB, about one second of hashing. A delta whose base is nowhere
+    /// counts for 64 KiB: somebody has to look for it.
     pub resolved_floor: u64,
     /// The resolved bytes that each byte of the pack may ask for on top: 200. Packs of source code ask for about 30.
     pub resolved_per_byte: u64,

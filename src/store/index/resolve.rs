@@ -112,6 +112,10 @@ struct Columns {
     external: Vec<ObjectId>,
 }
 
+/// What it costs to find out that a base is nowhere, in resolved bytes: a look into every directory of the repository that
+/// holds objects takes as long as hashing some 64 KiB, and some thirty bytes of a pack ask for it.
+const MISSING_BASE: u64 = 64 << 10;
+
 /// Where walks begin.
 enum Start {
     /// At whole objects of the pack.
@@ -167,7 +171,9 @@ where
         }
         thread::scope(|scope| {
             let more = threads.get().min(places.len()).saturating_sub(1);
-            let others: Vec<_> = (0..more).map(|_| scope.spawn(work)).collect();
+            // If the system has no more threads, those that there are do all of it.
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (0..more).map_while(spawn).collect();
             let mut result = work();
             for other in others {
                 let theirs = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -198,9 +204,11 @@ where
         if !self.groups.may_want(&id) {
             return Ok(());
         }
-        // To find out that a base is nowhere takes a look into the repository, and there may be many.
+        // There may be many to look for, and nobody who still waits.
         (self.progress)(self.done.load(Ordering::Relaxed), self.deltas)?;
-        let Some((kind, data)) = self.bases.base(&id, self.limits.thin_base)? else { return Ok(()) };
+        let Some((kind, data)) = self.bases.base(&id, self.limits.thin_base)? else {
+            return self.budget.spend(MISSING_BASE);
+        };
         // It is not in the pack, but a few bytes of the pack made us read it, and will make us write it.
         self.budget.spend(data.len() as u64)?;
         let Some(first) = self.claim(&id) else { return Ok(()) };

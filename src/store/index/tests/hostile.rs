@@ -394,3 +394,19 @@ fn bases_of_the_repository_cost_what_they_are_long() {
         assert_eq!(result, if fits { Ok(()) } else { Err(ErrorKind::LimitExceeded) }, "{floor}");
     }
 }
+
+#[test]
+fn bases_that_are_nowhere_cost_a_look_each() {
+    let missing = |number: u32| blob(&number.to_be_bytes());
+    for (count, fits) in [(16, true), (17, false)] {
+        let mut pack = Builder::new();
+        for number in 0..count {
+            pack.ref_delta(&missing(number), &grow(4));
+        }
+        let mut options = options();
+        (options.limits.resolved_floor, options.limits.resolved_per_byte) = (1 << 20, 0);
+        let error = index(&pack.finish(), options, &NoBases, &(), 2).unwrap_err();
+        let expected = if fits { ErrorKind::MissingObjects } else { ErrorKind::LimitExceeded };
+        assert_eq!(error.kind(), expected, "{error}");
+    }
+}
