@@ -23,8 +23,8 @@ use crate::proto::{ObjectId, ObjectKind};
 pub(super) struct LooseObjects(pub(super) HashMap<ObjectId, (ObjectKind, Vec<u8>)>);
 
 /// How the names of files in `objects` begin that will be objects: `git prune` clears away what is old and begins with
-/// `tmp_`. Whoever has such files holds a shared lock on the directory, so that [`sweep`](super::sweep) knows when all of
-/// them are dead.
+/// `tmp_`. Whoever has such files holds a shared lock on the directory, if it can be had soon, so that
+/// [`sweep`](super::sweep) knows when all of them are dead.
 pub(super) const TEMPORARY: &str = "tmp_incoming_obj-";
 
 /// How often something is tried again that somebody else was quicker at.
@@ -37,8 +37,9 @@ impl LooseObjects {
     /// If this fails, what was put in place stays: others may have seen it, and rely on it.
     pub(super) fn store(&self, fs: &Fs, objects: &Path) -> io::Result<()> {
         let lock = fs.open(objects)?;
-        // In a file system without locks nobody can tell whether we live, and nobody sweeps. Nor does anybody whom a
-        // stranger's lock keeps out as it keeps out us.
+        // In a file system without locks nobody can tell whether we live, and nobody sweeps; nor does anybody as long as
+        // a stranger's lock keeps out all of us. If it is a sweep that keeps us out, and another one comes when it is done,
+        // that one may take what has no name yet: then the push fails, before any ref moves.
         let _ = lock.lock_shared();
         let mut deflater = Deflater::new();
         let mut files = Vec::with_capacity(self.0.len());
@@ -95,7 +96,9 @@ impl<'a> TemporaryFile<'a> {
             match self.fs.rename(&self.path, name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
                     match self.fs.create_dir(dir) {
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        // In a shared repository it is made, and then given its permissions: it may be gone again.
+                        Err(error)
+                            if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
                         made => made?,
                     }
                 }

@@ -266,6 +266,33 @@ fn is_rename_of_object(operation: &Operation<'_>) -> bool {
     matches!(operation, Operation::Rename { from, .. } if from.to_string_lossy().contains("/tmp_incoming_obj-"))
 }
 
+/// Fails the first operation that is asked for, as if what it needs had gone a moment ago.
+struct Gone(fn(&Operation<'_>) -> bool, AtomicU32);
+
+impl Hook for Gone {
+    fn before(&self, operation: &Operation<'_>) -> io::Result<()> {
+        let is_first = (self.0)(operation) && self.1.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+    }
+}
+
+fn is_fan_out(operation: &Operation<'_>) -> bool {
+    matches!(operation, Operation::CreateDir(path) if path.parent().is_some_and(|dir| dir.ends_with("objects")))
+}
+
+/// In a shared repository a fan-out directory is made and then given its permissions: `git gc` may come in between.
+#[test]
+fn a_directory_that_is_gone_as_soon_as_it_is_made_is_made_again() {
+    let world = World::unpacking();
+    let push = world.single("one ref");
+    let bare = world.restore();
+    let gone = Arc::new(Gone(is_fan_out, AtomicU32::new(0)));
+    let said = push.run(&bare, Some(gone.clone()));
+    assert!(gone.1.load(Ordering::Relaxed) > 1);
+    assert!(said.is_ok() && values(&bare) == push.after, "{said:?}");
+    assert_sound(&bare, "a directory that was gone");
+}
+
 /// What copies a repository may leave out directories that are empty.
 #[test]
 fn the_directory_of_packs_is_made_if_it_is_not_there() {
