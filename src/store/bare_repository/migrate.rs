@@ -77,9 +77,23 @@ impl Migrated {
             remove_hidden(fs, &packs, name);
             return Err(error);
         }
+        // Where another host does not see our lock, its sweep may have taken the pack while there was no index.
+        if !fs.exists(&target("pack"))? {
+            let _ = fs.remove(&target("idx"));
+            remove_hidden(fs, &packs, name);
+            return Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed the pack on its way into place"));
+        }
         // If this fails, the pack stays: others may have seen it, and rely on it.
         fs.sync_dir(&packs)?;
         Ok(migrated)
+    }
+}
+
+/// Makes a directory, unless somebody else is quicker.
+fn make(fs: &Fs, dir: &Path) -> io::Result<()> {
+    match fs.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 
@@ -89,14 +103,6 @@ pub(super) fn remove_hidden(fs: &Fs, packs: &Path, name: &str) -> bool {
     let is_gone = |ending: &str| match fs.remove(&packs.join(format!("{name}.{ending}"))) {
         Ok(()) => true,
         Err(error) => error.kind() == io::ErrorKind::NotFound,
-/// Makes a directory, unless somebody else is quicker.
-fn make(fs: &Fs, dir: &Path) -> io::Result<()> {
-    match fs.create_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
-}
-
     };
     ["pack", "rev"].map(is_gone) == [true; 2]
 }

@@ -74,6 +74,10 @@ impl BareRepository {
     /// anything of git's. Locks stay: nobody can tell whether the owner of a lock is alive, and the ref that is locked is
     /// refused until somebody removes it.
     ///
+    /// Who lives is told by `flock`. Several hosts may serve a repository on a file system that they share only if each
+    /// sees the locks of the others: on NFS mounted with `local_lock`, and on SSHFS, one may clear away what another is
+    /// about to put in place, and pushes fail.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] if there is none at this path; [`ErrorKind::Store`] if there is one that this crate cannot
@@ -96,11 +100,11 @@ impl BareRepository {
 
     /// What the store makes of an open repository.
     pub(super) fn new(repository: Repository) -> Result<Self, Error> {
+        alternates::check(&repository)?;
         sweep::sweep(&repository);
         let odb = repository.odb(u64::MAX)?;
         let settings = Settings {
             threads: *PROCESSORS,
-        alternates::check(&repository)?;
             detect_collisions: true,
             deny_current_branch: repository.rules().deny_current_branch,
             deny_delete_current: repository.rules().deny_delete_current,

@@ -14,10 +14,15 @@ use super::quarantine_directory::OWNER;
 /// Removes quarantines whose owner is gone, and what is left of packs and objects on their way into place.
 ///
 /// Quarantines and packs have a file that its owner keeps locked, and that got its name only when it was: where there is
-/// such a file and it can be locked, nobody owns it any more. Whoever puts objects in place has a lock on their directory:
-/// if nobody has, the temporary files in there are nobody's. What git leaves has other names, or no such file, and is not
-/// touched; `git prune` sees to that. Nothing here is worth an error: what cannot be removed now is so when the repository
-/// is opened again.
+/// such a file and it can be locked, nobody owns it any more. Whoever puts objects in place has a lock on their directory,
+/// unless a sweep kept it too long: if nobody has, the temporary files in there are nobody's. What git leaves has other
+/// names, or no such file, and is not touched; `git prune` sees to that. Nothing here is worth an error: what cannot be
+/// removed now is so when the repository is opened again.
+///
+/// All this is about processes that see each other's locks. Where hosts share a file system that keeps locks to each of
+/// them (NFS mounted with `local_lock`, SSHFS), one host takes the unfinished pushes of another for dead. Whose quarantine,
+/// pack or objects are gone before they are in place fails, and moves no ref; but between a look and what follows from it
+/// there is time.
 pub(super) fn sweep(repository: &Repository) {
     let fs = repository.fs();
     let objects = repository.objects_dir();

@@ -314,3 +314,46 @@ fn the_directory_of_packs_is_made_if_it_is_not_there() {
     let shown = at(&|step| matches!(step, Recorded::Rename(_, to) if to.extension() == Some("idx".as_ref())));
     assert!(made < synced && synced < shown);
 }
+
+fn is_index(operation: &Operation<'_>) -> bool {
+    matches!(operation, Operation::Rename { to, .. } if to.extension() == Some("idx".as_ref()))
+}
+
+/// A sweep of another host that does not see our locks comes before the index.
+#[test]
+fn no_ref_moves_to_a_pack_that_somebody_has_removed() {
+    let world = World::new();
+    let mut swept = 0;
+    for (shape, pushes) in world.shapes() {
+        let [push] = &pushes[..] else { continue };
+        let bare = world.restore();
+        let place = bare.join("objects/pack");
+        let seen = Arc::new(AtomicU32::new(0));
+        let sweep = {
+            let seen = seen.clone();
+            move || {
+                let entries = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+                let unfinished = |path: &PathBuf| !path.with_extension("idx").exists();
+                for path in entries.filter(unfinished) {
+                    std::fs::remove_file(path).unwrap();
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        let said = push.run(&bare, Some(Arc::new(Meanwhile(Mutex::new(Some(sweep)), is_index))));
+        if seen.load(Ordering::Relaxed) == 0 {
+            assert!(said.is_ok(), "{shape} has no pack: {said:?}");
+            continue;
+        }
+        swept += 1;
+        assert_eq!(said.unpack, "internal error", "{shape}");
+        assert_eq!(values(&bare), push.before, "{shape}");
+        assert_sound(&bare, shape);
+        let orphans = std::fs::read_dir(bare.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+        let orphans: Vec<_> = orphans.filter(|path| !path.with_extension("pack").exists()).collect();
+        assert_eq!(orphans, [] as [PathBuf; 0], "{shape}");
+        let said = push.run(&bare, None);
+        assert!(said.is_ok() && values(&bare) == push.after, "{shape}: {said:?}");
+    }
+    assert_ne!(swept, 0);
+}
