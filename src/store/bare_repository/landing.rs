@@ -101,10 +101,7 @@ impl Landing {
             meter.update(done, total);
             self.go_on()
         })?;
-        // Some that read a pack later would go in circles among objects that are made of each other's twins.
-        if let Some(id) = index.duplicate() {
-            return Err(Error::new(ErrorKind::InvalidPack, format!("the same object {id} appears twice in the pack")));
-        }
+        index.refuse_duplicates()?;
         let stored = match unpack.take(index.len()) {
             Some(objects) => Stored::Loose(objects),
             None => {

@@ -8,7 +8,7 @@ use gix_odb::Header as _;
 use super::inventory::Inventory;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 use crate::store::complete::Objects;
-use crate::store::index::Bases;
+use crate::store::index::{Bases, LINK};
 use crate::{Error, ErrorKind};
 
 /// The objects that a repository has: loose, packed, and those of its alternates.
@@ -236,6 +236,11 @@ impl Objects for Odb {
 impl Bases for Odb {
     fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         self.read(id, max_len)
+    }
+
+    fn cost(&self, id: &ObjectId) -> Result<u64, Error> {
+        let (len, deltas) = self.header(id)?.map_or((0, 0), |(_, len, deltas)| (len, u64::from(deltas)));
+        Ok(len.saturating_mul(deltas.saturating_add(1)).saturating_add(LINK.saturating_mul(deltas)))
     }
 }
 

@@ -47,6 +47,8 @@ pub use delta::fuzzed as fuzzed_delta;
 pub(crate) use lookup::Index;
 pub(crate) use options::IndexOptions;
 pub use options::PackLimits;
+#[cfg(feature = "bare-repository")]
+pub(crate) use read::LINK;
 pub(crate) use read::ObjectReader;
 #[cfg(any(feature = "bare-repository", feature = "_fuzzing", test))]
 pub(crate) use seam::{Aside, AsideFile};

@@ -18,7 +18,7 @@ pub(crate) struct ObjectReader<'a, P> {
 
 /// What the way from one entry to the one that it is made from costs of a budget, however short both are: bytes that could
 /// have been made in that time.
-const LINK: u64 = 8 << 10;
+pub(crate) const LINK: u64 = 8 << 10;
 
 impl Index {
     /// Reads objects of at most `max_len` bytes out of the pack. If the pack came thin, complete it first.

@@ -57,6 +57,7 @@ impl Indexer {
         let deltas = found.kinds.iter().filter(|kind| kind.object().is_none()).count() as u64;
         let shared = Shared {
             budget: Budget::new(&options.limits, table.end),
+            reading: Budget::for_reading(table.end),
             pack,
             bases,
             visit,
@@ -92,6 +93,8 @@ pub(super) struct Shared<'a, P, B, V, F> {
     pub(super) limits: PackLimits,
     pub(super) spool: Option<Arc<dyn Aside>>,
     budget: Budget,
+    /// For what is read of the repository.
+    reading: Budget,
     /// Without the columns that change.
     pub(super) table: Table,
     pub(super) tree: Tree,
@@ -206,6 +209,8 @@ where
         }
         // There may be many to look for, and nobody who still waits.
         (self.progress)(self.done.load(Ordering::Relaxed), self.deltas)?;
+        // It may be the last of a long chain of deltas, that a push before brought.
+        self.reading.spend(self.bases.cost(&id)?)?;
         let Some((kind, data)) = self.bases.base(&id, self.limits.thin_base)? else {
             return self.budget.spend(MISSING_BASE);
         };

@@ -47,6 +47,11 @@ impl AsideFile for std::fs::File {
 pub(crate) trait Bases: Sync {
     /// The object with this id, `None` if there is none; an error if it is longer than `max_len` bytes.
     fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error>;
+
+    /// What it takes to read it: the bytes of all that it is made of, as far as that is known.
+    fn cost(&self, _: &ObjectId) -> Result<u64, Error> {
+        Ok(0)
+    }
 }
 
 /// Who looks into the objects of a pack while they are resolved: each commit, tree and tag passes once, and of the blobs

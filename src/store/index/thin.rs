@@ -2,6 +2,7 @@ use std::io;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
+use super::content::Budget;
 use super::lookup::Index;
 use super::seam::{Bases, ReadAt};
 use super::table::Kind;
@@ -43,8 +44,10 @@ pub(crate) fn complete_thin(
     if index.external.is_empty() {
         return Ok(None);
     }
+    let reading = Budget::for_reading(index.pack_len());
     let mut appender = Appender { compress: Compress::new(Compression::default(), true), piece: vec![0; PIECE] };
     for id in std::mem::take(&mut index.external) {
+        reading.spend(bases.cost(&id)?)?;
         let (kind, data) = bases.base(&id, u64::MAX)?.ok_or_else(|| {
             Error::new(ErrorKind::MissingObjects, format!("the base {id} is not in the repository any more"))
         })?;

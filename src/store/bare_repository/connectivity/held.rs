@@ -16,6 +16,9 @@ pub(super) struct Held<'a> {
     next: VecDeque<(ObjectId, ObjectKind)>,
 }
 
+/// How many objects are remembered, of some 50 bytes each. In a repository of more, what is missing may count as missing.
+const MAX_FOUND: usize = 2 << 20;
+
 impl<'a> Held<'a> {
     pub(super) fn new(repository: &'a dyn Objects) -> Self {
         Self { repository, found: HashSet::new(), next: VecDeque::new() }
@@ -34,6 +37,9 @@ impl<'a> Held<'a> {
             return Ok(false);
         }
         while !self.found.contains(&(*id, kind)) {
+            if self.found.len() > MAX_FOUND {
+                return Ok(false);
+            }
             let Some((id, kind)) = self.next.pop_front() else { return Ok(false) };
             let Some((is, data)) = self.repository.object_unless_blob(&id)? else { continue };
             if is != kind {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::super::{Indexer, PackLimits};
+use super::super::{Bases, Indexer, PackLimits};
 use super::decode::decode;
 use super::pack::{Builder, Memory, NoBases, Seen, copy, delta, id_of, index, insert, options};
-use crate::ErrorKind;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::{Error, ErrorKind};
 
 /// The error of a pack: its kind, text and offset.
 fn refused(pack: Builder) -> (ErrorKind, String) {
@@ -77,6 +77,40 @@ fn deltas_that_do_not_apply_are_named_by_their_place() {
         let text = format!("failed to apply delta: it {why} (at byte {at})");
         assert_eq!(refused(pack), (ErrorKind::InvalidPack, text));
     }
+}
+
+/// Bases that a push before has made dear to read: each is the last of a long chain of deltas.
+struct Dear(HashMap<ObjectId, (ObjectKind, Vec<u8>)>);
+
+impl Bases for Dear {
+    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.0.base(id, max_len)
+    }
+
+    fn cost(&self, _: &ObjectId) -> Result<u64, Error> {
+        Ok(40 << 30)
+    }
+}
+
+#[test]
+fn what_is_read_of_the_repository_counts_with_all_that_it_is_made_of() {
+    let bases: HashMap<_, _> =
+        [&b"a base"[..], b"b base"].map(|data| (blob(data), (ObjectKind::Blob, data.to_vec()))).into();
+    let pack = |bases: &[&[u8]]| {
+        let mut pack = Builder::new();
+        for base in bases {
+            pack.ref_delta(&blob(base), &grow(6));
+        }
+        pack.finish()
+    };
+    let dear = Dear(bases.clone());
+    assert!(index(&pack(&[b"a base"]), options(), &dear, &(), 1).is_ok());
+    let error = index(&pack(&[b"a base", b"b base"]), options(), &dear, &(), 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    let mut pack = pack(&[b"a base", b"b base"]);
+    let (mut index, _) = index(&pack, options(), &bases, &(), 1).unwrap();
+    let error = super::super::complete_thin(&mut index, &mut pack, &dear).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
 }
 
 #[test]
