@@ -7,6 +7,9 @@
 //!
 //! `git://` knows no passwords: whoever reaches the port may push.
 
+#[path = "forge/signals.rs"]
+mod signals;
+
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -49,7 +52,14 @@ async fn main() -> Result<(), BoxError> {
     std::fs::create_dir_all(&args.root)?;
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/demo.git HEAD:refs/heads/main", listener.local_addr()?);
+    tokio::select! {
+        () = accept(listener, args) => {}
+        told = signals::told_to_stop() => told?,
+    }
+    Ok(())
+}
 
+async fn accept(listener: TcpListener, args: Args) {
     let limit = GlobalConcurrencyLimitLayer::new(args.pushes);
     loop {
         let (stream, peer) = match listener.accept().await {

@@ -10,6 +10,8 @@ use receive_pack::serve::{refuse, serve};
 use receive_pack::store::{BareRepository, Store};
 use receive_pack::transport::DaemonRequest;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
@@ -17,6 +19,16 @@ use tower::ServiceBuilder;
 async fn main() -> Result<(), BoxError> {
     let repository = BareRepository::init("/tmp/demo.git", Default::default())?;
     let listener = TcpListener::bind("127.0.0.1:9418").await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Pushes that still go on are dropped at the end, and roll back; the runtime waits for those whose refs already move.
+    tokio::select! {
+        () = accept(listener, repository) => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        pressed = ctrl_c() => Ok(pressed?),
+    }
+}
+
+async fn accept(listener: TcpListener, repository: BareRepository) {
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             // Out of file handles, most likely: others must close first.

@@ -8,9 +8,14 @@
 //!
 //! With the two options it does what `git http-backend` asks of `git receive-pack`.
 
+#[path = "forge/signals.rs"]
+mod signals;
+
 use std::error::Error;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use clap::Parser;
@@ -20,7 +25,8 @@ use receive_pack::limit::LimitLayer;
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::runtime::{Handle, Runtime};
 use tower::ServiceBuilder;
 
 /// Takes one push into a bare repository, over standard input and output.
@@ -41,10 +47,16 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = tokio::runtime::Runtime::new().map_err(BoxError::from).and_then(|runtime| {
-        let result = runtime.block_on(run(&args));
-        // A thread may still sit in a read of standard input, for as long as the client keeps it open.
-        runtime.shutdown_background();
+    let result = Runtime::new().map_err(BoxError::from).and_then(|runtime| {
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = run(&args) => result,
+                told = signals::told_to_stop() => told.map_err(BoxError::from).and(Err("told to stop".into())),
+            }
+        });
+        // If the push was broken off when its refs had begun to move, all of them do: none stays locked. Whoever does
+        // not read what we say is not waited for without end.
+        runtime.shutdown_timeout(Duration::from_secs(60));
         result
     });
     match result {
@@ -79,12 +91,26 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         bytes => LimitLayer::new().pack_bytes(bytes),
     };
     let service = ServiceBuilder::new().layer(limit).layer(ChecksumLayer::new()).service(ReceivePack::new(store));
-    let served = serve.serve(tokio::io::stdin(), stdout, advertisement, service).await?;
+    let served = serve.serve(stdin(), stdout, advertisement, service).await?;
     if let Some(error) = served.error() {
         // The client was told no more than that it was our fault.
         eprintln!("error: {}: {}", args.dir.display(), whole(error));
     }
     Ok(())
+}
+
+/// Standard input, read by a thread of its own. It may sit in a read for as long as the client keeps its side open, and
+/// those of the runtime are waited for at the end.
+fn stdin() -> impl AsyncRead + Send + Unpin + 'static {
+    let (read, mut write) = tokio::io::duplex(64 << 10);
+    let runtime = Handle::current();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(n @ 1..) = std::io::stdin().read(&mut buffer)
+            && runtime.block_on(write.write_all(&buffer[..n])).is_ok()
+        {}
+    });
+    read
 }
 
 /// An error with its causes, in one line.

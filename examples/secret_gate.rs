@@ -9,6 +9,9 @@
 //! The reason names the kind of the secret and the blob, never the secret and no path: what was found, and the object to
 //! look for with `git log --find-object`.
 
+#[path = "forge/signals.rs"]
+mod signals;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,6 +87,14 @@ async fn main() -> Result<(), BoxError> {
     let repository = BareRepository::init(&args.repository, args.object_format)?.scan(Secrets).limits(limits);
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/gated.git HEAD:refs/heads/main", listener.local_addr()?);
+    tokio::select! {
+        () = accept(listener, args, repository) => {}
+        told = signals::told_to_stop() => told?,
+    }
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, args: Args, repository: BareRepository) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,

@@ -18,6 +18,8 @@ mod leash;
 mod repositories;
 #[path = "forge/shutdown.rs"]
 mod shutdown;
+#[path = "forge/signals.rs"]
+mod signals;
 #[path = "forge/ssh.rs"]
 mod ssh;
 
@@ -45,6 +47,5 @@ async fn main() -> Result<(), BoxError> {
     let listener = TcpListener::bind(args.ssh.ssh).await?;
     println!("ready: git push ssh://git@{}/demo.git HEAD:refs/heads/main", listener.local_addr()?);
     tasks.spawn(server.serve(listener, tasks.clone()));
-    tasks.finish(shutdown::asked(), Duration::from_secs(30)).await;
-    Ok(())
+    Ok(tasks.finish(signals::told_to_stop(), Duration::from_secs(30)).await?)
 }

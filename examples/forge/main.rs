@@ -16,6 +16,7 @@ mod git_protocol;
 mod leash;
 mod repositories;
 mod shutdown;
+mod signals;
 mod ssh;
 mod web;
 
@@ -73,6 +74,5 @@ async fn main() -> Result<(), BoxError> {
         tasks.spawn(server.serve(listener, tasks.clone()));
     }
     println!("all ready");
-    tasks.finish(shutdown::asked(), Duration::from_secs(args.grace)).await;
-    Ok(())
+    Ok(tasks.finish(signals::told_to_stop(), Duration::from_secs(args.grace)).await?)
 }

@@ -1,11 +1,11 @@
 //! Connections as tasks: so many at a time, and an orderly end.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use receive_pack::BoxError;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// What runs, and whether it should end.
@@ -74,9 +74,9 @@ impl Tasks {
         }
     }
 
-    /// Waits to be asked, then for what runs, `grace` at most. What runs on after that is dropped, and rolls back.
-    pub(crate) async fn finish(self, asked: impl Future<Output = ()>, grace: Duration) {
-        asked.await;
+    /// Waits to be told, then for what runs, `grace` at most. What runs on after that is dropped, and rolls back.
+    pub(crate) async fn finish(self, told: impl Future<Output = io::Result<()>>, grace: Duration) -> io::Result<()> {
+        told.await?;
         let Self { stopping, alive, ended, .. } = self;
         stopping.send_replace(true);
         drop(alive);
@@ -84,14 +84,6 @@ impl Tasks {
         if tokio::time::timeout(grace, ended.recv()).await.is_err() {
             eprintln!("not all pushes ended in time");
         }
-    }
-}
-
-/// Ready at SIGTERM, or at Ctrl-C.
-pub(crate) async fn asked() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        Ok(())
     }
 }
