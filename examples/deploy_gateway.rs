@@ -6,15 +6,21 @@
 //! git push git://127.0.0.1:9418/app.git main
 //! ```
 //!
-//! The command runs in the repository, with the commit in `NEW` and the one before it in `OLD`.
+//! The command runs in the repository, with the commit in `NEW` and the one before it in `OLD`. One runs at a time; a
+//! commit that has been overtaken by the next while it waited is not deployed. What has begun goes on to its end, whether
+//! the pusher waits for it or not. What the command leaves running must not keep its output open: `server >log 2>&1 &`.
 //!
 //! `git://` knows no passwords: whoever reaches the port may push, and so has the command run on what he pushes.
+
+#[path = "forge/signals.rs"]
+mod signals;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,7 +35,9 @@ use receive_pack::store::{BareRepository, Store};
 use receive_pack::transport::DaemonRequest;
 use receive_pack::{BoxError, Error};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 use tower::{Layer, Service, ServiceBuilder};
 
 /// Takes pushes to main over git://, and deploys them.
@@ -49,24 +57,33 @@ struct Args {
     command: Vec<String>,
 }
 
+/// Runs the command.
+#[derive(Clone, Debug)]
+struct Deployer {
+    args: Args,
+    repository: BareRepository,
+    /// Held while the command runs.
+    turn: Arc<Mutex<()>>,
+}
+
 /// Deploys what the inner service has let in.
 #[derive(Clone, Debug)]
 struct DeployLayer {
-    args: Args,
+    deployer: Deployer,
 }
 
 impl<S> Layer<S> for DeployLayer {
     type Service = Deploy<S>;
 
     fn layer(&self, inner: S) -> Deploy<S> {
-        Deploy { inner, args: self.args.clone() }
+        Deploy { inner, deployer: self.deployer.clone() }
     }
 }
 
 #[derive(Clone, Debug)]
 struct Deploy<S> {
     inner: S,
-    args: Args,
+    deployer: Deployer,
 }
 
 impl<S, B> Service<Push<B>> for Deploy<S>
@@ -83,49 +100,62 @@ where
     }
 
     fn call(&mut self, push: Push<B>) -> Self::Future {
-        let args = self.args.clone();
+        let deployer = self.deployer.clone();
         let commands = push.request().commands().to_vec();
         let progress = push.extensions().get::<Progress>().cloned().unwrap_or_default();
         let taken = self.inner.call(push);
-        Box::pin(async move {
+        let all = async move {
             let report = taken.await?;
             // The refs have moved, and the report waits until we are done.
             for (command, outcome) in commands.iter().zip(report.refs()) {
                 if outcome.is_ok() {
-                    let line = match deploy(&args, command, &progress).await {
-                        Ok(status) if status.success() => "deployed\n".to_owned(),
-                        Ok(status) => format!("the deployment failed: {status}\n"),
+                    let line = match deployer.deploy(command, &progress).await {
+                        Ok(Some(status)) if status.success() => "deployed\n".to_owned(),
+                        Ok(Some(status)) => format!("the deployment failed: {status}\n"),
+                        Ok(None) => "not deployed: overtaken by another push\n".to_owned(),
                         Err(error) => format!("the deployment cannot be run: {error}\n"),
                     };
                     progress.say(line).await;
                 }
             }
             Ok(report)
+        };
+        Box::pin(async move {
+            // In a task of its own: if the pusher hangs up we are dropped, and what has landed must be deployed all the
+            // same. Pushed again, it would be up to date.
+            tokio::spawn(all).await.map_err(|error| Error::store("a task did not end", error))?
         })
     }
 }
 
-/// Runs the command, and says each line of its output as it comes.
-async fn deploy(args: &Args, command: &Command, progress: &Progress) -> std::io::Result<std::process::ExitStatus> {
-    let (program, arguments) = args.command.split_first().expect("clap requires a command");
-    let mut child = tokio::process::Command::new(program)
-        .args(arguments)
-        .current_dir(&args.repository)
-        .env("OLD", command.old.to_string())
-        .env("NEW", command.new.to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        // A pusher who hangs up does not want it any more.
-        .kill_on_drop(true)
-        .spawn()?;
-    if let Some(output) = child.stdout.take() {
+impl Deployer {
+    /// Runs the command when it is this one's turn, and says each line of its output as it comes. `None` if the ref has
+    /// moved on by then.
+    async fn deploy(&self, command: &Command, progress: &Progress) -> Result<Option<ExitStatus>, BoxError> {
+        let _turn = self.turn.lock().await;
+        let current = self.repository.advertise().await?;
+        if !current.refs().iter().any(|(name, id)| *name == command.name && *id == command.new) {
+            return Ok(None);
+        }
+        let (program, arguments) = self.args.command.split_first().ok_or("no command")?;
+        let (output, input) = std::io::pipe()?;
+        let mut child = tokio::process::Command::new(program)
+            .args(arguments)
+            .current_dir(&self.args.repository)
+            .env("OLD", command.old.to_string())
+            .env("NEW", command.new.to_string())
+            .stdin(Stdio::null())
+            .stdout(input.try_clone()?)
+            .stderr(input)
+            .spawn()?;
+        let output = pipe::Receiver::from_owned_fd(output.into())?;
         let mut lines = BufReader::new(output).split(b'\n');
         while let Some(mut line) = lines.next_segment().await? {
             line.push(b'\n');
             progress.say(line).await;
         }
+        Ok(Some(child.wait().await?))
     }
-    child.wait().await
 }
 
 #[tokio::main]
@@ -134,6 +164,17 @@ async fn main() -> Result<(), BoxError> {
     let repository = BareRepository::init(&args.repository, args.object_format)?;
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/app.git main", listener.local_addr()?);
+    let deployer = Deployer { args, repository, turn: Arc::default() };
+    tokio::select! {
+        () = accept(listener, deployer.clone()) => {}
+        told = signals::told_to_stop() => told?,
+    }
+    // What is being deployed, or waits for that, is so before the end.
+    let _turn = deployer.turn.lock().await;
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, deployer: Deployer) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -144,16 +185,17 @@ async fn main() -> Result<(), BoxError> {
                 continue;
             }
         };
-        let (args, repository) = (args.clone(), repository.clone());
+        let deployer = deployer.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection(stream, args, repository).await {
+            if let Err(error) = connection(stream, deployer).await {
                 eprintln!("{peer}: {error:?}");
             }
         });
     }
 }
 
-async fn connection(stream: TcpStream, args: Args, repository: BareRepository) -> Result<(), BoxError> {
+async fn connection(stream: TcpStream, deployer: Deployer) -> Result<(), BoxError> {
+    let Deployer { args, repository, .. } = deployer.clone();
     let (mut read, write) = stream.into_split();
     let request = tokio::time::timeout(Duration::from_secs(10), DaemonRequest::read(&mut read)).await??;
     if request.service() != "git-receive-pack" {
@@ -169,7 +211,7 @@ async fn connection(stream: TcpStream, args: Args, repository: BareRepository) -
     };
     let rules = RefRules::new().allow(["refs/heads/main"]).protect(["refs/heads/main"]);
     let service = ServiceBuilder::new()
-        .layer(DeployLayer { args: args.clone() })
+        .layer(DeployLayer { deployer })
         .layer(RulesLayer::new(rules.clone()))
         .layer(ChecksumLayer::new())
         .service(ReceivePack::new(repository).pre_receive(rules));

@@ -102,39 +102,6 @@ fn what_is_too_long_to_be_looked_at_does_not_pass_the_gate() {
 }
 
 #[test]
-fn what_is_pushed_is_deployed_before_the_pusher_eyes() {
-    let (target, source) = (Repo::bare(), Repo::work());
-    let script = "echo deploying $NEW; git show $NEW:app > deployed; exec 2>&1; ls nonsense; exit ${#OLD}";
-    let args = ["--repository", text(target.path()), "--", "sh", "-c", script];
-    let server = Server::start("deploy_gateway", args);
-    let tip = source.commit("main", &[("app", b"version 1\n")]);
-    let said = source.push(server.url(), &["main"]);
-    let lines: Vec<_> =
-        said.stderr.lines().filter_map(|line| line.strip_prefix("remote: ")).map(str::trim_end).collect();
-    assert_eq!(lines[0], format!("deploying {tip}"));
-    assert!(lines[1].contains("nonsense"), "{}", said.stderr);
-    assert_eq!(lines[2], format!("the deployment failed: exit status: {}", format().hex_len()));
-    assert_eq!(std::fs::read(target.path().join("deployed")).expect("it ran"), b"version 1\n");
-    assert_eq!(target.rev("main"), tip);
-
-    // Nothing else is taken, nothing is deployed for it, and what is refused by its head is so in a large upload, too.
-    let _ = std::fs::remove_file(target.path().join("deployed"));
-    source.git(["update-ref", "refs/heads/other", &tip]);
-    source.commit("other", &[("large", &Rng::new(9).bytes(20 << 20))]);
-    let said = source.try_push(server.url(), &["other"]);
-    assert!(rejected(&said.stderr).ends_with("other -> other (not an allowed ref)"), "{}", said.stderr);
-    let said = source.try_push(server.url(), &["--delete", "main"]);
-    assert!(rejected(&said.stderr).ends_with("main (deletion prohibited)"), "{}", said.stderr);
-    let again = Repo::work();
-    again.commit("main", &[("app", b"another history\n")]);
-    let said = again.try_push(server.url(), &["--force", "main"]);
-    assert!(rejected(&said.stderr).ends_with("main -> main (non-fast-forward)"), "{}", said.stderr);
-    assert!(!target.path().join("deployed").exists());
-    assert_eq!(target.rev("main"), tip);
-    target.assert_no_leftovers();
-}
-
-#[test]
 fn who_pushes_to_a_repository_that_cannot_be_read_is_told_so() {
     for (program, arguments) in [("secret_gate", &[][..]), ("deploy_gateway", &["--", "true"])] {
         let (target, source) = (Repo::bare(), Repo::work());
