@@ -1,13 +1,14 @@
 //! A proxy for pushes over `git://`: both halves of the codec back to back. The pack goes through as it is, opaque: not
-//! inflated, not stored, at most a read of it in memory, and verified on its way.
+//! inflated, not stored, at most a read of it in memory. That its last bytes are the hash of all before them is how its
+//! end is known.
 //!
 //! ```sh
 //! cargo run --release --example proxy -- --listen 127.0.0.1:9419 --upstream 127.0.0.1:9418
 //! git push git://127.0.0.1:9419/demo.git HEAD:refs/heads/main
 //! ```
 //!
-//! What the upstream server advertises, says and refuses is what the pusher sees. A pack that is cut short or damaged is
-//! never finished upstream, so nothing of it lands.
+//! What the upstream server advertises, says and refuses is what the pusher sees. To look at the pack is for that server
+//! too: it gets one that is cut short or damaged as it came, and refuses it.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -38,6 +39,13 @@ struct Args {
     /// The server that pushes are handed on to, as host:port.
     #[arg(long)]
     upstream: String,
+    /// Seconds that a client may take for its commands, and that it may send nothing of its pack. Before both it may
+    /// compress in silence.
+    #[arg(long, default_value_t = 1800)]
+    idle: u64,
+    /// Seconds that a push may take, with all that the upstream server does.
+    #[arg(long, default_value_t = 6 * 3600)]
+    deadline: u64,
 }
 
 #[tokio::main]
@@ -57,8 +65,10 @@ async fn main() -> Result<(), BoxError> {
         };
         let args = args.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection(stream, &args).await {
-                eprintln!("{peer}: {error:?}");
+            match timeout(Duration::from_secs(args.deadline), connection(stream, &args)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => eprintln!("{peer}: {error:?}"),
+                Err(_) => eprintln!("{peer}: the push took too long"),
             }
         });
     }
@@ -86,7 +96,7 @@ async fn connection(client: TcpStream, args: &Args) -> Result<(), BoxError> {
     let upload = async {
         let frames = codec.clone().build().framed_read(&mut from_client);
         let sink = FramedWrite::new(&mut to_upstream, codec.build());
-        let forwarded = forward(frames, sink, advertisement.format).await;
+        let forwarded = forward(frames, sink, advertisement.format, Duration::from_secs(args.idle)).await;
         if forwarded.is_err() {
             // The upstream server is told that no more will come. It may have closed already.
             let _ = to_upstream.shutdown().await;
@@ -125,24 +135,31 @@ async fn forward<R, W>(
     mut frames: FramedRead<R, ReceivePackCodec>,
     mut sink: FramedWrite<W, ReceivePackCodec>,
     format: ObjectFormat,
-) -> Result<(), Error>
+    idle: Duration,
+) -> Result<(), BoxError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    while let Some(frame) = frames.next().await {
-        let frame = frame?;
-        let is_end_of_head = matches!(frame, Frame::Flush);
-        sink.send(frame).await?;
-        if is_end_of_head {
-            break;
+    let head = async {
+        while let Some(frame) = frames.next().await {
+            let frame = frame?;
+            let is_end_of_head = matches!(frame, Frame::Flush);
+            sink.send(frame).await?;
+            if is_end_of_head {
+                break;
+            }
         }
-    }
-    let mut body = Checksummed::new(Pack::new(frames), format, Throttle::default());
+        Ok::<_, Error>(())
+    };
+    timeout(idle, head).await??;
+    let mut pack = Pack::new(frames);
+    pack.set_idle_timeout(idle);
+    let mut body = Checksummed::new(pack, format, Throttle::default());
     while let Some(frame) = body.next().await {
         sink.feed(Frame::from(frame?)).await?;
     }
-    SinkExt::<Frame>::flush(&mut sink).await
+    Ok(SinkExt::<Frame>::flush(&mut sink).await?)
 }
 
 /// The request line, for the upstream server.

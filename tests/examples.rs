@@ -286,3 +286,19 @@ fn a_server_that_cannot_be_reached_is_said_to_be() {
     let said = source.try_push(proxy.url(), &["main"]);
     assert!(said.stderr.contains("remote error: the server behind this proxy cannot be reached"), "{}", said.stderr);
 }
+
+#[test]
+fn a_proxy_lets_go_of_a_client_that_sends_no_more() {
+    let daemon = Daemon::start();
+    daemon.repository("").git(["init", "-q", "--bare", "demo.git"]);
+    let proxy = Server::start("proxy", ["--upstream", daemon.address(), "--idle", "1"]);
+    let whole = Request::new().create("refs/heads/x", made_up('1')).pack(b"PACK\0\0\0\x02\0\0\0\x01".to_vec()).bytes();
+    // After the advertisement, in the middle of the commands, and in the middle of the pack.
+    for sent in [0, 30, whole.len()] {
+        let mut line = Line::connect(proxy.address());
+        line.send(&hello("git", "demo.git"));
+        line.send(&whole[..sent]);
+        assert!(line.read_to_end().contains("capabilities^{}"));
+    }
+    eventually("it is logged", || proxy.log().lines().count() == 3);
+}
