@@ -44,6 +44,9 @@ struct Args {
     /// How many pushes are worked on at the same time; more wait.
     #[arg(long, default_value_t = 64)]
     pushes: usize,
+    /// Seconds that a client may take for its whole push, and so keep others waiting.
+    #[arg(long, default_value_t = 3600)]
+    deadline: u64,
 }
 
 #[tokio::main]
@@ -105,7 +108,8 @@ async fn connection(stream: TcpStream, args: &Args, limit: GlobalConcurrencyLimi
     };
     let advertisement = advertisement.with_version_1(request.wants_version_1());
     let service = ServiceBuilder::new().layer(limit).layer(ChecksumLayer::new()).service(ReceivePack::new(store));
-    let served = Serve::new().serve(read, write, advertisement, service).await?;
+    let serve = Serve::new().deadline(Duration::from_secs(args.deadline));
+    let served = serve.serve(read, write, advertisement, service).await?;
 
     if let Some(error) = served.error() {
         // The pusher was told no more than that it was our fault.

@@ -302,3 +302,23 @@ fn a_proxy_lets_go_of_a_client_that_sends_no_more() {
     }
     eventually("it is logged", || proxy.log().lines().count() == 3);
 }
+
+#[test]
+fn a_client_that_dribbles_does_not_keep_its_place_for_ever() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let args = ["--root", text(root.path()), "--auto-init", "--pushes", "1", "--deadline", "3"];
+    let (server, source) = (Server::start("git_daemon", args), Repo::bare());
+    source.commit("main", &[("file", b"text")]);
+    let mut line = Line::connect(server.address());
+    line.send(&hello("git", "held.git"));
+    line.send(&Request::new().create("refs/heads/x", made_up('1')).pack(b"PACK\0\0\0\x02\0\0\x0f\0".to_vec()).bytes());
+    let held = Repo::at(root.path().join("held.git"));
+    eventually("the push has begun", || held.path().is_dir());
+    let said = source.push(server.url(), &["main"]);
+    assert!(
+        line.read_to_end().contains("the client did not send its push in the time that the server allows"),
+        "{}",
+        said.stderr
+    );
+    assert_same_repository(&source, &Repo::at(root.path().join("demo.git")));
+}
