@@ -46,11 +46,19 @@ async fn push(stream: TcpStream, repository: BareRepository) -> Result<(), BoxEr
     if request.service() != "git-receive-pack" {
         return Ok(refuse(write, "only pushes are taken here").await?);
     }
+    let advertisement = match repository.advertise().await {
+        Ok(advertisement) => advertisement,
+        Err(error) => {
+            // The pusher is told no more than that it was our fault.
+            let _ = refuse(write, error.reason().into_owned()).await;
+            return Err(error.into());
+        }
+    };
     let service = ServiceBuilder::new()
         .layer(LimitLayer::new().pack_bytes(1 << 30))
         .layer(ChecksumLayer::new())
-        .service(ReceivePack::new(repository.clone()));
-    let served = serve(read, write, repository.advertise().await?, service).await?;
+        .service(ReceivePack::new(repository));
+    let served = serve(read, write, advertisement, service).await?;
     if let Some(error) = served.error() {
         eprintln!("/tmp/demo.git: {error:?}");
     }
