@@ -176,16 +176,16 @@ fn stalled(forge: &Forge, transport: &str, name: &str) -> Line {
     line
 }
 
-/// What a push does that must wait for another to end, and that lands once this has happened.
+/// Something that git does must wait for another to end, and succeeds once this has happened.
 #[track_caller]
-fn assert_waits(forge: &Forge, source: &Repo, url: &str, held: Line) {
+fn assert_waits(forge: &Forge, source: &Repo, args: &[&str], held: Line) {
     std::thread::scope(|scope| {
-        let push = scope.spawn(|| git(forge, source, &["push", "-q", url, "main"]));
+        let waiting = scope.spawn(|| git(forge, source, args));
         // If it waited for nothing, it would most likely be done by now.
         std::thread::sleep(Duration::from_millis(500));
-        assert!(!push.is_finished(), "a push over {url} did not wait");
+        assert!(!waiting.is_finished(), "{args:?} did not wait");
         drop(held);
-        push.join().expect("the push lands");
+        waiting.join().expect("it succeeds");
     });
 }
 
@@ -198,9 +198,26 @@ fn pushes_beyond_the_limit_wait_for_one_to_end() {
         for (first, second) in [("http", "http"), ("git", "http"), ("http", "ssh"), ("ssh", "git")] {
             let held = stalled(&forge, first, "held.git");
             let name = format!("{first}-{second}.git");
-            assert_waits(&forge, &source, &forge.url(second, &name), held);
+            assert_waits(&forge, &source, &["push", "-q", &forge.url(second, &name), "main"], held);
             assert_same_repository(&source, &forge.repository(&name));
         }
+    }
+}
+
+#[test]
+fn fetches_beyond_the_limit_wait_for_one_to_end() {
+    let (forge, source) = (Forge::start(&["--fetches", "1"]), Repo::bare());
+    source.commit("main", &[("a", b"a\n")]);
+    git(&forge, &source, &["push", "-q", &forge.url("http", "demo.git"), "main"]);
+    for transport in TRANSPORTS {
+        let idle = forge.open_files();
+        // The answer has begun when the client has yet to say what it wants.
+        let mut held = Line::connect(forge.http());
+        let head = "POST /demo.git/git-upload-pack HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n";
+        held.send(head.as_bytes());
+        eventually("git runs", || forge.open_files() >= idle + 3);
+        assert_waits(&forge, &source, &["ls-remote", &forge.url(transport, "demo.git")], held);
+        eventually("all are let go", || forge.open_files() <= idle);
     }
 }
 
@@ -228,7 +245,7 @@ fn connections_beyond_the_limit_wait_to_be_accepted() {
         let held = Line::connect(address);
         eventually("the first is accepted", || forge.open_files() > idle);
         let name = format!("{transport}.git");
-        assert_waits(&forge, &source, &forge.url(transport, &name), held);
+        assert_waits(&forge, &source, &["push", "-q", &forge.url(transport, &name), "main"], held);
         assert_same_repository(&source, &forge.repository(&name));
         eventually("the connection is closed", || forge.open_files() <= idle);
     }

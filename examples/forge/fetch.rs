@@ -6,41 +6,45 @@ use std::process::Stdio;
 use receive_pack::BoxError;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::activity::Patience;
+use crate::repositories::Repositories;
 
-/// Starts `git upload-pack` in a repository; it ends when the value is dropped, or when the client neither sends nor
-/// takes anything.
-pub(crate) fn start(
+/// A `git upload-pack`, which ends when this is dropped, and its place among those that may run.
+pub(crate) struct Fetch {
+    child: Child,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Starts `git upload-pack` in a repository, once it may run; it ends, too, when the client neither sends nor takes
+/// anything.
+pub(crate) async fn start(
+    repositories: &Repositories,
     repository: &Path,
-    patience: Patience,
     options: &[&str],
     protocol: Option<&str>,
-) -> Result<Child, BoxError> {
+) -> Result<(Fetch, ChildStdin, ChildStdout), BoxError> {
+    let place = repositories.fetch().await?;
     let mut command = Command::new("git");
-    command.arg("upload-pack").arg(format!("--timeout={}", patience.next.as_secs()));
+    command.arg("upload-pack").arg(format!("--timeout={}", repositories.patience().next.as_secs()));
     command.args(options).arg(repository).env_remove("GIT_PROTOCOL");
     if let Some(protocol) = protocol {
         command.env("GIT_PROTOCOL", protocol);
     }
-    Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?)
-}
-
-/// The two ends of a process that [`start`] gave.
-pub(crate) fn pipes(child: &mut Child) -> Result<(ChildStdin, ChildStdout), BoxError> {
-    Ok((child.stdin.take().ok_or("no pipe")?, child.stdout.take().ok_or("no pipe")?))
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let (stdin, stdout) = (child.stdin.take().ok_or("no pipe")?, child.stdout.take().ok_or("no pipe")?);
+    Ok((Fetch { child, _place: place }, stdin, stdout))
 }
 
 /// One fetch over a byte stream.
 pub(crate) async fn over(
     mut read: impl AsyncRead + Unpin,
     mut write: impl AsyncWrite + Unpin,
+    repositories: &Repositories,
     repository: &Path,
-    patience: Patience,
     protocol: Option<&str>,
 ) -> Result<(), BoxError> {
-    let mut child = start(repository, patience, &[], protocol)?;
-    let (mut stdin, mut stdout) = pipes(&mut child)?;
+    let (mut fetch, mut stdin, mut stdout) = start(repositories, repository, &[], protocol).await?;
     // The client may keep its side open; git has said all it has to say when its output ends.
     tokio::select! {
         biased;
@@ -52,6 +56,6 @@ pub(crate) async fn over(
         } => 0,
     };
     write.shutdown().await?;
-    child.wait().await?;
+    fetch.child.wait().await?;
     Ok(())
 }

@@ -29,7 +29,7 @@ async fn connection(stream: TcpStream, repositories: Repositories) -> Result<(),
         "git-upload-pack" => {
             if let Some(repository) = repositories.find(&path) {
                 let words: Vec<_> = request.extra_parameters().map(String::from_utf8_lossy).collect();
-                return fetch::over(read, write, &repository, repositories.patience(), Some(&words.join(":"))).await;
+                return fetch::over(read, write, &repositories, &repository, Some(&words.join(":"))).await;
             }
         }
         "git-receive-pack" => {

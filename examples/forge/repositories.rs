@@ -14,6 +14,7 @@ use receive_pack::serve::{Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
 use receive_pack::{BoxError, Error};
 use tokio::io::AsyncRead;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxService;
@@ -37,6 +38,9 @@ pub(crate) struct RepositoryArgs {
     /// Pushes that are worked on at the same time; more wait.
     #[arg(long, default_value_t = 16)]
     pushes: usize,
+    /// Fetches that git works on at the same time, over all transports; more wait.
+    #[arg(long, default_value_t = 64)]
+    fetches: usize,
     /// Bytes of one pack.
     #[arg(long, default_value_t = 2 << 30)]
     pack_bytes: u64,
@@ -62,13 +66,15 @@ pub(crate) struct RepositoryArgs {
 pub(crate) struct Repositories {
     args: Arc<RepositoryArgs>,
     limit: GlobalConcurrencyLimitLayer,
+    fetches: Arc<Semaphore>,
 }
 
 impl Repositories {
     pub(crate) fn new(args: RepositoryArgs) -> Result<Self, BoxError> {
         std::fs::create_dir_all(&args.root)?;
         let limit = GlobalConcurrencyLimitLayer::new(args.pushes);
-        Ok(Self { args: Arc::new(args), limit })
+        let fetches = Arc::new(Semaphore::new(args.fetches));
+        Ok(Self { args: Arc::new(args), limit, fetches })
     }
 
     /// How pushes are served. `resets` says whether a connection that is closed with unread data loses what was said.
@@ -90,6 +96,11 @@ impl Repositories {
         let RepositoryArgs { idle, login_timeout, write_timeout, .. } = *self.args;
         let [first, next, unread] = [login_timeout, idle, write_timeout].map(Duration::from_secs);
         Patience { first, next, unread }
+    }
+
+    /// Waits until git may work on one fetch more; it counts until the permit is dropped.
+    pub(crate) async fn fetch(&self) -> Result<OwnedSemaphorePermit, BoxError> {
+        Ok(Arc::clone(&self.fetches).acquire_owned().await?)
     }
 
     /// The directory of a repository, if there is one by this name.

@@ -197,9 +197,8 @@ impl Command {
         match line.service() {
             "git-upload-pack" => {
                 if let Some(repository) = self.repositories.find(&path) {
-                    let patience = self.repositories.patience();
                     let (read, write) = ends(channel, handle);
-                    return fetch::over(read, write, &repository, patience, self.protocol.as_deref()).await;
+                    return fetch::over(read, write, &self.repositories, &repository, self.protocol.as_deref()).await;
                 }
             }
             "git-receive-pack" => {

@@ -146,13 +146,13 @@ async fn answer(request: Request, repositories: Repositories, full_duplex: bool)
     let path = request.uri().path();
     let is_discovery = request.uri().query().is_some_and(|query| query.contains("service=git-upload-pack"));
     if let Some(name) = path.strip_suffix("/info/refs").filter(|_| is_discovery) {
-        let (repository, patience) = (found(name, &repositories), repositories.patience());
+        let repository = found(name, &repositories);
         let options = ["--stateless-rpc", "--http-backend-info-refs"];
-        return fetched(repository, patience, &options, request, "advertisement").await;
+        return fetched(repositories, repository, &options, request, "advertisement").await;
     }
     if let Some(name) = path.strip_suffix("/git-upload-pack") {
-        let (repository, patience) = (found(name, &repositories), repositories.patience());
-        return fetched(repository, patience, &["--stateless-rpc"], request, "result").await;
+        let repository = found(name, &repositories);
+        return fetched(repositories, repository, &["--stateless-rpc"], request, "result").await;
     }
     let serve = repositories.serve(true);
     let resolver = move |request| target(request, repositories.clone());
@@ -177,10 +177,10 @@ fn found(name: &str, repositories: &Repositories) -> Option<PathBuf> {
 
 type HttpPush = PushService<RequestBody<Body>>;
 
-/// Hands a request of a fetch to `git upload-pack`.
+/// Hands a request of a fetch to `git upload-pack`, which counts as one that runs until all of the answer is out.
 async fn fetched(
+    repositories: Repositories,
     repository: Option<PathBuf>,
-    patience: Patience,
     options: &[&str],
     request: Request,
     answer: &str,
@@ -188,11 +188,8 @@ async fn fetched(
     let Some(repository) = repository else { return (StatusCode::NOT_FOUND, "repository not found\n").into_response() };
     let protocol = protocol(request.headers());
     let is_discovery = answer == "advertisement";
-    let started = fetch::start(&repository, patience, options, protocol.as_deref()).and_then(|mut child| {
-        let pipes = fetch::pipes(&mut child)?;
-        Ok((child, pipes))
-    });
-    let Ok((child, (mut stdin, stdout))) = started else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let started = fetch::start(&repositories, &repository, options, protocol.as_deref()).await;
+    let Ok((fetch, mut stdin, stdout)) = started else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let mut body = request.into_body().into_data_stream();
     tokio::spawn(async move {
         while let Ok(Some(data)) = body.try_next().await {
@@ -204,11 +201,11 @@ async fn fetched(
     let line = "001e# service=git-upload-pack\n0000";
     // git leaves the line out for version 2.
     let line = (is_discovery && !protocol.is_some_and(|words| words.contains("version=2"))).then_some(line);
-    let said = stream::unfold((child, stdout), |(child, mut stdout)| async {
+    let said = stream::unfold((fetch, stdout), |(fetch, mut stdout)| async {
         let mut data = bytes::BytesMut::with_capacity(64 << 10);
         match stdout.read_buf(&mut data).await {
             Ok(0) => None,
-            read => Some((read.map(|_| data.freeze()), (child, stdout))),
+            read => Some((read.map(|_| data.freeze()), (fetch, stdout))),
         }
     });
     let said = stream::iter(line).map(|line| Ok(line.into())).chain(said);
