@@ -10,11 +10,11 @@ use std::path::Path;
 
 use support::fast_import::Shape;
 use support::format::{format, made_up, zero};
-use support::git::{Repo, assert_same_repository};
+use support::git::{self, Repo, assert_same_repository};
 use support::line::{Line, eventually, hello};
 use support::request::{FLUSH, Request, capabilities, pkt};
 use support::rng::Rng;
-use support::server::{Daemon, Server, example};
+use support::server::{Daemon, Server, cargo, example};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of text")
@@ -208,6 +208,21 @@ fn the_readme_shows_the_example() {
     let example = include_str!("../examples/quick_start.rs");
     let (_, code) = example.split_once("\n\n").expect("documentation, and the code");
     assert!(include_str!("../README.md").contains(&format!("```rust\n{code}```\n")));
+}
+
+#[test]
+fn what_the_readme_links_to_is_in_the_package() {
+    let mut package = cargo("package");
+    package.args(["--list", "--allow-dirty"]);
+    let package = git::run(package, b"").expect_success("cargo package").text();
+    let links: Vec<_> =
+        include_str!("../README.md").split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let links: Vec<_> = links.into_iter().filter(|link| !link.starts_with("http")).collect();
+    assert!(links.len() > 5, "{links:?}");
+    for link in links {
+        let is_there = |file: &str| file == link || file.strip_prefix(link).is_some_and(|rest| rest.starts_with('/'));
+        assert!(package.lines().any(is_there), "{link} is not in the package");
+    }
 }
 
 #[test]
