@@ -60,6 +60,9 @@ impl Server {
             // A client compresses its pack in silence; whether it still lives, keep-alives find out.
             inactivity_timeout: None,
             keepalive_interval: Some(Duration::from_secs(30)),
+            // While a command does not read what the client sends, russh takes no more than this of what we say: if a
+            // push had to say more before it reads on, it would wait for itself. Russh's default is 10 lines.
+            event_buffer_size: 64,
             ..Config::default()
         };
         Ok(Some(Self { config: Arc::new(config), keys: Arc::new(keys), repositories }))
