@@ -222,7 +222,7 @@ async fn what_git_cannot_walk_through_is_refused_and_nothing_else() {
 }
 
 /// A tag that says `object`, and `rest` of its type and its name.
-fn tag_of(object: impl std::fmt::Display, rest: &str) -> Vec<u8> {
+fn tag_of(object: &dyn std::fmt::Display, rest: &str) -> Vec<u8> {
     format!("object {object}\ntype {rest}").into_bytes()
 }
 

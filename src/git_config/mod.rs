@@ -303,7 +303,7 @@ mod tests {
         "[receive]\n\tdenyDeletes = on\n[extensions]\n\tobjectFormat = sha256\n",
         "[a\r\"b\"]\nx = 1\n[a \r\t\r \"../b\"]\ny = \r1\r2\r\n[ \"a\"]\nz\r\n",
         "[x]\ny = a \\",
-        "[a \"b.c\0d\"]\nx = 1\n[a]\ny = 1\02\n[a \"\0\"]\nz\n",
+        "[a \"b.c\0d\"]\nx = 1\n[a]\ny = 1\0 2\n[a \"\0\"]\nz\n",
     ];
 
     /// What git lists, and whether it can read all of it.
