@@ -1,6 +1,7 @@
 //! The refs against real git.
 
 mod crash;
+mod places;
 mod race;
 mod reading;
 mod updates;
