@@ -19,7 +19,7 @@ use support::server::example;
 const SIGNALS: [&str; 3] = ["TERM", "INT", "HUP"];
 
 /// Refs that one push makes: so many that their locks are there for long enough to be seen.
-const REFS: usize = 1000;
+const REFS: usize = 400;
 
 /// A server, killed when it is dropped.
 struct Process(Child);
