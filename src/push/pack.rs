@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub struct Pack<R> {
     framed: Option<FramedRead<R, ReceivePackCodec>>,
     ended: bool,
     complete: Arc<AtomicBool>,
+    given: Arc<AtomicU64>,
     reclaim: Option<oneshot::Sender<FramedRead<R, ReceivePackCodec>>>,
     idle: Option<Idle>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -43,7 +44,15 @@ struct Idle {
 impl<R> Pack<R> {
     /// The rest of a connection whose head was read.
     pub fn new(framed: FramedRead<R, ReceivePackCodec>) -> Self {
-        Self { framed: Some(framed), ended: false, complete: Arc::default(), reclaim: None, idle: None, deadline: None }
+        Self {
+            framed: Some(framed),
+            ended: false,
+            complete: Arc::default(),
+            given: Arc::default(),
+            reclaim: None,
+            idle: None,
+            deadline: None,
+        }
     }
 
     /// A future that gives the connection back once this body is dropped.
@@ -75,6 +84,11 @@ impl<R> Pack<R> {
         }
     }
 
+    /// Changes with each frame: as long as it does, the client sends.
+    pub(crate) fn given(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.given)
+    }
+
     /// Becomes true when the pack is in.
     pub(crate) fn completion(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.complete)
@@ -89,10 +103,12 @@ impl<R: AsyncRead + Unpin> Stream for Pack<R> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let Self { framed: Some(framed), idle, deadline, .. } = &mut *self else { return Poll::Ready(None) };
+        let Self { framed: Some(framed), idle, deadline, given, .. } = &mut *self else { return Poll::Ready(None) };
         // Frames are large for values that pass through several hands: what looks at the clock does not see them.
         let item = match Pin::new(framed).poll_next(cx) {
             Poll::Ready(polled) => {
+                // Nobody else writes to it, so it need not be one step.
+                given.store(given.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
                 if let Some(idle) = idle {
                     idle.running = false;
                 }

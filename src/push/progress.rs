@@ -117,16 +117,25 @@ impl ProgressText {
             if let Some(text) = self.notes.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return Poll::Ready(text);
             }
-            let received = match self.receiver.poll_recv(cx) {
-                Poll::Ready(received) => received,
-                // It says so as well if the task has had its turn, and there may be no other.
-                Poll::Pending => self.receiver.try_recv().ok(),
-            };
-            match received {
+            match self.receiver.poll_recv(cx) {
                 // A note is there, or was a moment ago.
-                Some(text) if text.is_empty() => {}
-                Some(text) => return Poll::Ready(text),
-                None => return Poll::Pending,
+                Poll::Ready(Some(text)) if text.is_empty() => {}
+                Poll::Ready(Some(text)) => return Poll::Ready(text),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The next piece of what was said before now. Unlike a poll it never says that the task has had its turn, for there may
+    /// be no other.
+    pub(crate) fn rest(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(text) = self.notes.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return Some(text);
+            }
+            match self.receiver.try_recv() {
+                Ok(text) if text.is_empty() => {}
+                other => return other.ok(),
             }
         }
     }

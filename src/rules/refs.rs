@@ -83,7 +83,8 @@ impl RefRules {
 
     /// How many commits are read to find out whether the updates of a push are fast-forwards; an update that needs more is
     /// refused: `history too long to tell a fast-forward`. Default 100,000, of about 150 bytes each. Those are read that
-    /// only one of both values reaches, each once.
+    /// only one of both values reaches, each once. All updates of a push together may look at each commit 16 times on the
+    /// average, and read of four parents; after that only updates of few commits are judged.
     #[must_use]
     pub fn max_commits(mut self, commits: usize) -> Self {
         self.max_commits = commits;

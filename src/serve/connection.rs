@@ -1,7 +1,7 @@
 use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{io, mem};
 
@@ -159,8 +159,8 @@ impl Serve {
         self
     }
 
-    /// How long the client may take nothing of what it is told, once it has sent its pack: some read nothing before. Default
-    /// 5 minutes. The connection is then given up, and the push rolled back if its refs have not moved yet.
+    /// How long the client may take nothing of what it is told and send nothing either: some read only when they have sent
+    /// all. Default 5 minutes. The connection is then given up, and the push rolled back if its refs have not moved yet.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
         self
@@ -210,7 +210,7 @@ impl Serve {
             negotiated: Negotiated::default(),
             buffer: BytesMut::new(),
             timeout: self.write_timeout,
-            is_awaited: Arc::new(AtomicBool::new(true)),
+            heard: Arc::default(),
         };
         let mut framed = self.framed(read, &advertisement);
         let mut request = UpdateRequest::new(advertisement.format());
@@ -222,7 +222,8 @@ impl Serve {
         match head {
             Ok(true) => {}
             Ok(false) => {
-                let discarded = self.linger.discard_beside(ready(Some(framed)), out.close()).await?;
+                let heard = Arc::clone(&out.heard);
+                let discarded = self.linger.discard_beside(ready(Some(framed)), out.close(), &heard).await?;
                 return Ok(Served { report: None, error: None, discarded });
             }
             Err(error) => {
@@ -234,7 +235,8 @@ impl Serve {
         let mut pack = Pack::new(framed);
         patience.apply(&mut pack);
         let reclaim = pack.reclaim();
-        out.is_awaited = pack.completion();
+        out.heard = pack.given();
+        let heard = pack.given();
         let mut replies = Replies::new(Push::new(request, pack), service, self.keep_alive);
         let writing = async {
             while let Some(reply) = replies.next().await {
@@ -242,7 +244,7 @@ impl Serve {
             }
             out.close().await
         };
-        let discarded = self.linger.discard_beside(reclaim, writing).await?;
+        let discarded = self.linger.discard_beside(reclaim, writing, &heard).await?;
         Ok(match replies.into_outcome() {
             Some(Ok(report)) => Served { report: Some(report), error: None, discarded },
             Some(Err(error)) => Served { report: None, error: Some(error), discarded },
@@ -277,12 +279,13 @@ impl Serve {
             Some(_) => Reply::Report(Report::head_failed(error.reason(), request.commands())),
             None => Reply::Fatal(Bytes::from(error.reason().into_owned())),
         };
+        let heard = Arc::clone(&out.heard);
         let writing = async {
             out.say(&last_words).await?;
             out.say(&Reply::Flush).await?;
             out.close().await
         };
-        self.linger.discard_beside(ready(Some(framed)), writing).await?;
+        self.linger.discard_beside(ready(Some(framed)), writing, &heard).await?;
         Ok(())
     }
 }
@@ -293,8 +296,8 @@ struct Writer<'a, W> {
     negotiated: Negotiated,
     buffer: BytesMut,
     timeout: Option<Duration>,
-    /// Whether the client has nothing left to do but to read.
-    is_awaited: Arc<AtomicBool>,
+    /// Changes as long as the client sends.
+    heard: Arc<AtomicU64>,
 }
 
 /// A buffer beyond this is not kept: that of an advertisement may be large.
@@ -314,6 +317,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
 
     async fn write(&mut self) -> Result<(), Error> {
         let mut buffer = mem::take(&mut self.buffer);
+        let is_kept = buffer.capacity() <= BUFFER;
         while !buffer.is_empty() {
             let written = self.in_time(async |write| write.write(&buffer).await).await?;
             if written == 0 {
@@ -321,7 +325,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
             }
             buffer.advance(written);
         }
-        if buffer.capacity() <= BUFFER {
+        if is_kept {
             self.buffer = buffer;
         }
         Ok(())
@@ -337,11 +341,10 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         let mut step = pin!(step(self.write));
         let Some(limit) = self.timeout else { return Ok(step.await?) };
         loop {
-            let was_awaited = self.is_awaited.load(Ordering::Relaxed);
+            let heard = self.heard.load(Ordering::Relaxed);
             match timeout(limit, step.as_mut()).await {
                 Ok(result) => return Ok(result?),
-                // It may have been sending all the time.
-                Err(_) if !was_awaited => {}
+                Err(_) if heard != self.heard.load(Ordering::Relaxed) => {}
                 Err(_) => {
                     let text = format!("the client read nothing for {} seconds", limit.as_secs());
                     return Err(Error::new(ErrorKind::TimedOut, text));

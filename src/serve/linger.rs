@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::mem;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -71,11 +72,13 @@ impl Linger {
 
     /// Writes, and discards meanwhile what the client still sends and nobody reads any more: a client that reads nothing
     /// until it has sent all would wait for us as we for it. Then lingers: to the end of the push, or, if what stands behind
-    /// that [matters](Self::after_complete), until the client closes. Says how many bytes that were.
+    /// that [matters](Self::after_complete), until the client closes. Says how many bytes that were;
+    /// `heard` changes as long as some come.
     pub(crate) async fn discard_beside<R>(
         &self,
         framed: impl Future<Output = Option<FramedRead<R, ReceivePackCodec>>>,
         writing: impl Future<Output = Result<(), Error>>,
+        heard: &AtomicU64,
     ) -> Result<u64, Error>
     where
         R: AsyncRead + Unpin,
@@ -100,7 +103,10 @@ impl Linger {
                     is_written = true;
                     true
                 }
-                Either::Right((has_more, _)) => has_more,
+                Either::Right((has_more, _)) => {
+                    heard.fetch_add(1, Ordering::Relaxed);
+                    has_more
+                }
             };
             if !has_more {
                 return writing.await.map(|()| rest.discarded);

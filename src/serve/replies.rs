@@ -19,6 +19,8 @@ type ServiceFuture = dyn Future<Output = Result<Report, BoxError>> + Send;
 /// What the server says from the head of a push to its end: text and keep-alives while the service works, then the
 /// report, then the flush-pkt.
 ///
+/// Whoever writes them to a client that may not read writes [`beside`](Self::beside) it.
+///
 /// Its end is the end of the reply: for a byte stream the moment to shut down the writing side, for HTTP the end of the
 /// body. Dropped before, it drops the service's future.
 pub struct Replies {
@@ -65,14 +67,19 @@ impl Replies {
         Self { future: Some(Box::pin(future)), stage: Stage::Working, text, commands, keep_alive, outcome: None }
     }
 
-    /// What the service answered; `None` before the report was given.
+    /// What the service answered; `None` if it has not. The report may not have been given yet, or not all that was said
+    /// before it.
     pub fn into_outcome(self) -> Option<Result<Report, BoxError>> {
         self.outcome
     }
 
-    /// Does something else, and the service its work meanwhile: a client that reads only when it has sent all must not be
-    /// kept from sending by what it is told.
-    pub(super) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+    /// Does something else, such as to write a reply, and has the service work meanwhile: a client that reads only when it has
+    /// sent all must not be kept from sending by what it is told.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `other`; nothing of the push is lost.
+    pub async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
         let mut other = pin!(other);
         poll_fn(|cx| {
             let polled = other.as_mut().poll(cx);
@@ -114,7 +121,12 @@ impl Stream for Replies {
             // Before the text, which somebody on another thread may add to as fast as it is taken.
             this.poll_service(cx);
             // Text comes before the report, also what was said just before the service was done.
-            if let (Stage::Working | Stage::Report, Poll::Ready(text)) = (this.stage, this.text.poll_text(cx)) {
+            let text = match this.stage {
+                Stage::Working if this.outcome.is_none() => this.text.poll_text(cx),
+                Stage::Working => this.text.rest().map_or(Poll::Pending, Poll::Ready),
+                Stage::Report | Stage::Flush | Stage::Done => Poll::Pending,
+            };
+            if let Poll::Ready(text) = text {
                 if let Some(keep_alive) = &mut this.keep_alive {
                     keep_alive.reset();
                 }

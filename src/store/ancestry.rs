@@ -16,6 +16,9 @@ const OF_BOTH: u8 = OF_OLD | OF_NEW;
 /// push may ask as many questions as it has commands.
 const LOOKS: usize = 16;
 
+/// How often commits may be looked at for a question that comes when that is used up: short ones are answered all the same.
+const LOOKS_AT_LEAST: usize = 1024;
+
 /// How many parents may be held for each commit on the average; one commit of 16 MiB may name 350,000.
 const PARENTS: usize = 4;
 
@@ -52,6 +55,8 @@ pub(crate) struct Ancestry {
     new: ObjectId,
     max_commits: usize,
     looks: usize,
+    /// Those of them before the question.
+    looks_before: usize,
     /// The number of the question: what was found out for another does not count.
     question: u32,
     /// What was read: `None` is no commit, or not there.
@@ -83,6 +88,7 @@ impl Ancestry {
             new: ObjectId::zero(format),
             max_commits,
             looks: 0,
+            looks_before: 0,
             question: 0,
             known: HashMap::new(),
             parents: 0,
@@ -95,6 +101,7 @@ impl Ancestry {
     /// Asks whether `old` is an ancestor of `new`, or the same; [`step`](Self::step) finds it out.
     pub(crate) fn ask(&mut self, old: ObjectId, new: ObjectId) {
         (self.old, self.new, self.apart) = (old, new, 0);
+        self.looks_before = self.looks;
         self.question = self.question.wrapping_add(1);
         self.queue.clear();
         self.todo.clear();
@@ -131,7 +138,8 @@ impl Ancestry {
                         }
                     }
                 }
-                if self.looks > self.max_commits.saturating_mul(LOOKS) {
+                let most = self.max_commits.saturating_mul(LOOKS).max(self.looks_before.saturating_add(LOOKS_AT_LEAST));
+                if self.looks > most {
                     return Step::Done(Verdict::TooLong);
                 }
                 if self.looks.is_multiple_of(PAUSE) {
@@ -226,8 +234,11 @@ mod tests {
         assert_eq!(found, [Verdict::Ancestor, Verdict::TooLong, Verdict::Ancestor]);
         assert_eq!(reads, 50);
         // To ask the same again and again reads nothing, and ends all the same.
-        let (found, reads) = judge(100, 1_000, &[(0, 99); 1_000]);
-        assert_eq!((found[0], found[999]), (Verdict::Ancestor, Verdict::TooLong));
-        assert_eq!(reads, 100);
+        let (found, reads) = judge(2_000, 2_001, &[(0, 1_999); 100]);
+        assert_eq!((found[0], found[99]), (Verdict::Ancestor, Verdict::TooLong));
+        assert_eq!(reads, 2_000);
+        // Short ones are answered then, too.
+        let (found, _) = judge(2_000, 2_001, &[[(0, 1_999); 99], [(1_990, 1_999); 99]].concat());
+        assert_eq!((found[98], found[99], found[197]), (Verdict::TooLong, Verdict::Ancestor, Verdict::Ancestor));
     }
 }

@@ -34,6 +34,9 @@ pub(crate) struct Examination {
 /// all objects were seen, and then read.
 const MAX_SPECIAL_FILES: usize = 10_000;
 
+/// The longest blob that a scan is shown: longer ones are never whole in the memory of a store that has a disk.
+const MAX_SHOWN: u64 = 8 << 20;
+
 /// The longest of them that is read.
 pub(crate) const MAX_SPECIAL_FILE: u64 = 16 << 20;
 
@@ -100,7 +103,7 @@ pub(crate) struct Examiner<'a> {
 
 impl Worker for Examiner<'_> {
     fn max_blob(&self) -> Option<u64> {
-        self.examination.examine.scan.as_ref().map(|scan| scan.max_blob())
+        self.examination.examine.scan.as_ref().map(|scan| scan.max_blob().min(MAX_SHOWN))
     }
 
     fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {

@@ -151,14 +151,18 @@ impl Fs {
         Ok(self.file(file, path, 0))
     }
 
-    /// Opens a file to write at its end; `create` says whether it may be a new one.
+    /// Opens a file to write at its end; `create` says whether it may be a new one. One that is empty gets the permissions of
+    /// a new one, unless it belongs to somebody else, who has chosen them.
     pub(crate) fn open_append(&self, path: &Path, create: bool) -> io::Result<File> {
         announce!(self, OpenAppend(path));
         let file = OpenOptions::new().append(true).create(create).open(path)?;
         announce!(self, Look(path));
         let position = file.metadata()?.len();
         if position == 0 {
-            self.share(path, false)?;
+            match self.share(path, false) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                shared => shared?,
+            }
         }
         Ok(self.file(file, path, position))
     }

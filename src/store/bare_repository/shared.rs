@@ -65,8 +65,13 @@ impl Shared {
         let tweak = if mode & 0o200 == 0 { tweak & !0o222 } else { tweak };
         let tweak = if mode & 0o100 == 0 { tweak } else { tweak | ((tweak & 0o444) >> 2) };
         let new = if exact { (mode & !0o777) | tweak } else { mode | tweak };
-        // What is created in a shared directory belongs to the directory's group; who may read it may enter it.
-        if is_dir { new | ((new & 0o444) >> 2) | 0o2000 } else { new }
+        // Who may read a directory may enter it. What is created in one that a group shares belongs to the group.
+        let new_dir = new | ((new & 0o444) >> 2);
+        match (is_dir, new_dir & 0o060 != 0) {
+            (true, true) => new_dir | 0o2000,
+            (true, false) => new_dir,
+            (false, _) => new,
+        }
     }
 }
 
@@ -118,6 +123,8 @@ mod tests {
             "0640",
             "640",
             "0660",
+            "0600",
+            "0606",
             "0666",
             "0777",
             "0400",

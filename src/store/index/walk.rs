@@ -55,17 +55,9 @@ impl Unnamed {
     }
 }
 
-/// Shows the visitor an object that is in memory, if it wants to see it. Blobs over `in_memory` nobody is shown: where there
-/// is a file for them they are not here.
-fn show(
-    worker: &mut impl Worker,
-    in_memory: u64,
-    kind: ObjectKind,
-    id: &ObjectId,
-    content: &Content,
-) -> Result<(), Error> {
-    let is_shown = kind != ObjectKind::Blob || content.len() <= in_memory;
-    if is_shown && wants(worker, kind, content.len()) { worker.object(kind, id, content.memory()) } else { Ok(()) }
+/// Shows the visitor an object that is in memory, if it wants to see it.
+fn show(worker: &mut impl Worker, kind: ObjectKind, id: &ObjectId, content: &Content) -> Result<(), Error> {
+    if wants(worker, kind, content.len()) { worker.object(kind, id, content.memory()) } else { Ok(()) }
 }
 
 /// An object on the way, and the deltas still to be applied to it.
@@ -146,8 +138,7 @@ where
             let mut claimed = NONE;
             if let Some(id) = id {
                 if hashed.is_none() {
-                    show(&mut self.worker, self.shared.limits.in_memory, kind, &id, &content)
-                        .map_err(|error| at(error, start))?;
+                    show(&mut self.worker, kind, &id, &content).map_err(|error| at(error, start))?;
                 }
                 claimed = self.shared.claim(&id).unwrap_or(NONE);
                 self.found.push(Found { entry, kind, id });
@@ -196,7 +187,7 @@ where
     fn named(&mut self, object: Unnamed, id: ObjectId) -> Result<(), Error> {
         let (entry, kind) = (object.entry, object.kind);
         if let Some(content) = object.content(&self.path) {
-            let shown = show(&mut self.worker, self.shared.limits.in_memory, kind, &id, content);
+            let shown = show(&mut self.worker, kind, &id, content);
             shown.map_err(|error| at(error, self.shared.table.offset(entry)))?;
         }
         self.found.push(Found { entry, kind, id });

@@ -88,8 +88,9 @@ impl MemoryStore {
 
     /// What resolving a pack may cost. Default: as [`PackLimits`] has it, but objects that deltas make and bases of thin packs
     /// of 64 MiB at most, for here all of them are made in memory, one at a time and those that wait for more deltas: some
-    /// bytes of a pack may ask for each. So [`in_memory`](PackLimits::in_memory) and [`waiting`](PackLimits::waiting), beyond
-    /// which the bare repository takes to the disk, mean nothing here.
+    /// bytes of a pack may ask for each. What has to be read of packs that have landed does not count. There is no disk to put
+    /// objects aside on, so [`waiting`](PackLimits::waiting) bounds nothing here, and of [`in_memory`](PackLimits::in_memory)
+    /// is left that longer blobs which come whole are shown to no [`Scan`].
     #[must_use]
     pub fn limits(mut self, limits: PackLimits) -> Self {
         self.limits = limits;

@@ -93,8 +93,8 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
                     self.said_all = true;
                     self.give_up_on_the_service();
                 }
-                Poll::Ready(Some(Reply::Progress(text))) if self.holds && text.ends_with(b"\r") => {}
                 Poll::Ready(Some(reply)) => {
+                    let reply = if self.holds { without_meter(reply) } else { reply };
                     // Only an advertisement can fail to be encoded, and there is none here.
                     let _ = reply.encode(&self.negotiated, &mut self.last);
                     if matches!(reply, Reply::Progress(_) | Reply::KeepAlive) && !self.last.is_empty() {
@@ -139,6 +139,18 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
             })),
             other => other,
         };
+    }
+}
+
+/// Text without a last line that is to be written over.
+fn without_meter(reply: Reply) -> Reply {
+    match reply {
+        Reply::Progress(mut text) if text.ends_with(b"\r") => {
+            let lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end.saturating_add(1));
+            text.truncate(lines);
+            Reply::Progress(text)
+        }
+        reply => reply,
     }
 }
 

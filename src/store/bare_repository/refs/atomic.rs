@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use super::commit::{PackedLock, packed_failed};
 use super::loose::Touched;
 use super::packed::Changes;
@@ -45,9 +47,10 @@ impl Refs {
         touched: &mut Touched,
         outcomes: &mut Outcomes,
     ) {
+        let mut peeler = Peeler::new(objects);
         let done = self.lock_packed().map_err(Failure::Broken).and_then(|lock| {
-            self.pack_old_values(&lock, &prepared, objects, touched)?;
-            self.switch(&lock, &prepared, objects, reflog)?;
+            self.pack_old_values(&lock, &prepared, &mut peeler, touched)?;
+            self.switch(&lock, &prepared, &mut peeler, reflog)?;
             Ok(lock)
         });
         let packed_lock = match done {
@@ -85,7 +88,7 @@ impl Refs {
         &self,
         lock: &PackedLock,
         prepared: &[Prepared],
-        objects: &dyn Objects,
+        peeler: &mut Peeler<'_>,
         touched: &mut Touched,
     ) -> Result<(), Failure> {
         let loose = || {
@@ -97,7 +100,7 @@ impl Refs {
         for (number, Prepared { plan, .. }) in loose() {
             // A broken ref has the zero id, and no value to keep.
             if !plan.old.is_zero() && packed.get(&plan.name).is_none_or(|record| record.id != plan.old) {
-                changes.insert(plan.name.clone(), Some((plan.old, peel(objects, number, plan, &plan.old)?)));
+                changes.insert(plan.name.clone(), Some((plan.old, peeler.peel(number, plan, &plan.old)?)));
             }
         }
         if !changes.is_empty() {
@@ -117,7 +120,7 @@ impl Refs {
         &self,
         lock: &PackedLock,
         prepared: &[Prepared],
-        objects: &dyn Objects,
+        peeler: &mut Peeler<'_>,
         reflog: &Reflog,
     ) -> Result<(), Failure> {
         let mut changes = Changes::new();
@@ -128,8 +131,7 @@ impl Refs {
             if plan.old.is_zero() && !plan.new.is_zero() {
                 check_room(self, &plan.name).map_err(|refusal| Failure::Refused(number, refusal))?;
             }
-            let value =
-                if plan.new.is_zero() { None } else { Some((plan.new, peel(objects, number, plan, &plan.new)?)) };
+            let value = if plan.new.is_zero() { None } else { Some((plan.new, peeler.peel(number, plan, &plan.new)?)) };
             changes.insert(plan.name.clone(), value);
         }
         for Prepared { plan, .. } in
@@ -159,21 +161,54 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an annotated tag leads to at last, for the ref of this number; `None` for anything but a tag.
-fn peel(objects: &dyn Objects, number: usize, plan: &Plan, id: &ObjectId) -> Result<Option<ObjectId>, Failure> {
-    let mut peeled = None;
-    let mut at = *id;
-    // The last round looks at what the last tag leads to.
-    for _ in 0..=MAX_TAGS {
-        if objects.kind(&at)? != Some(ObjectKind::Tag) {
-            return Ok(peeled);
-        }
-        let Some((ObjectKind::Tag, data)) = objects.object(&at)? else { return Ok(peeled) };
-        let (target, _) = links::tag(&data, id.format())
-            .map_err(|what| Error::new(ErrorKind::Store, format!("tag {at} cannot be read: {}", what.0)))?;
-        peeled = Some(target);
-        at = target;
+/// What annotated tags lead to at last.
+///
+/// Many refs may be moved to tags of one long chain: each tag is read once.
+struct Peeler<'a> {
+    objects: &'a dyn Objects,
+    /// Of each tag that was read, and of the last of all that was none.
+    known: HashMap<ObjectId, Option<ObjectId>>,
+}
+
+impl<'a> Peeler<'a> {
+    fn new(objects: &'a dyn Objects) -> Self {
+        Self { objects, known: HashMap::new() }
     }
-    let text = format!("cannot update ref '{}': tag {id} leads through more than {MAX_TAGS} tags", lossy(&plan.name));
-    Err(Failure::Refused(number, Refusal::new(Reason::InvalidNewValue, text)))
+
+    /// What this leads to, for the ref of this number; `None` for anything but a tag.
+    fn peel(&mut self, number: usize, plan: &Plan, id: &ObjectId) -> Result<Option<ObjectId>, Failure> {
+        let mut way = Vec::new();
+        let mut at = *id;
+        let end = loop {
+            match self.known.get(&at) {
+                Some(Some(end)) => break *end,
+                Some(None) => break at,
+                None => {}
+            }
+            let Some(target) = self.target(&at)? else {
+                self.known.insert(at, None);
+                break at;
+            };
+            if way.len() >= MAX_TAGS {
+                let text = format!("tag {id} leads through more than {MAX_TAGS} tags");
+                let text = format!("cannot update ref '{}': {text}", lossy(&plan.name));
+                return Err(Failure::Refused(number, Refusal::new(Reason::InvalidNewValue, text)));
+            }
+            way.push(at);
+            at = target;
+        };
+        self.known.extend(way.into_iter().map(|tag| (tag, Some(end))));
+        Ok((end != *id).then_some(end))
+    }
+
+    /// What a tag points at, if it is one.
+    fn target(&self, id: &ObjectId) -> Result<Option<ObjectId>, Error> {
+        if self.objects.kind(id)? != Some(ObjectKind::Tag) {
+            return Ok(None);
+        }
+        let Some((ObjectKind::Tag, data)) = self.objects.object(id)? else { return Ok(None) };
+        let (target, _) = links::tag(&data, id.format())
+            .map_err(|what| Error::new(ErrorKind::Store, format!("tag {id} cannot be read: {}", what.0)))?;
+        Ok(Some(target))
+    }
 }
