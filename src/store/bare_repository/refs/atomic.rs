@@ -8,10 +8,10 @@ use super::reflog;
 use super::refusal::lossy;
 use super::transaction::{Outcomes, Plan};
 use super::{Reason, Reflog, Refs, Refusal};
+use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::complete::Objects;
 use crate::store::links;
-use crate::{Error, ErrorKind};
 
 /// How many tags may point at each other in a row before we stop to look for what is at their end.
 const MAX_TAGS: usize = 10_000;
@@ -166,8 +166,16 @@ impl From<Error> for Failure {
 /// Many refs may be moved to tags of one long chain: each tag is read once.
 struct Peeler<'a> {
     objects: &'a dyn Objects,
-    /// Of each tag that was read, and of the last of all that was none.
-    known: HashMap<ObjectId, Option<ObjectId>>,
+    known: HashMap<ObjectId, End>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// It is no tag.
+    Itself,
+    At(ObjectId),
+    /// At something that is not there, or a tag that cannot be read. To git such a tag has no value but itself.
+    Nowhere,
 }
 
 impl<'a> Peeler<'a> {
@@ -181,34 +189,37 @@ impl<'a> Peeler<'a> {
         let mut at = *id;
         let end = loop {
             match self.known.get(&at) {
-                Some(Some(end)) => break *end,
-                Some(None) => break at,
+                Some(End::Itself) => break End::At(at),
+                Some(end) => break *end,
                 None => {}
             }
-            let Some(target) = self.target(&at)? else {
-                self.known.insert(at, None);
-                break at;
-            };
-            if way.len() >= MAX_TAGS {
-                let text = format!("tag {id} leads through more than {MAX_TAGS} tags");
-                let text = format!("cannot update ref '{}': {text}", lossy(&plan.name));
-                return Err(Failure::Refused(number, Refusal::new(Reason::InvalidNewValue, text)));
+            match self.objects.kind(&at)? {
+                Some(ObjectKind::Tag) if way.len() >= MAX_TAGS => {
+                    let text = format!("tag {id} leads through more than {MAX_TAGS} tags");
+                    let text = format!("cannot update ref '{}': {text}", lossy(&plan.name));
+                    return Err(Failure::Refused(number, Refusal::new(Reason::InvalidNewValue, text)));
+                }
+                Some(ObjectKind::Tag) => {
+                    way.push(at);
+                    match self.target(&at)? {
+                        Some(target) => at = target,
+                        None => break End::Nowhere,
+                    }
+                }
+                Some(_) => drop(self.known.insert(at, End::Itself)),
+                None => drop(self.known.insert(at, End::Nowhere)),
             }
-            way.push(at);
-            at = target;
         };
-        self.known.extend(way.into_iter().map(|tag| (tag, Some(end))));
-        Ok((end != *id).then_some(end))
+        self.known.extend(way.into_iter().map(|tag| (tag, end)));
+        match end {
+            End::At(end) if end != *id => Ok(Some(end)),
+            _ => Ok(None),
+        }
     }
 
-    /// What a tag points at, if it is one.
+    /// What a tag points at.
     fn target(&self, id: &ObjectId) -> Result<Option<ObjectId>, Error> {
-        if self.objects.kind(id)? != Some(ObjectKind::Tag) {
-            return Ok(None);
-        }
         let Some((ObjectKind::Tag, data)) = self.objects.object(id)? else { return Ok(None) };
-        let (target, _) = links::tag(&data, id.format())
-            .map_err(|what| Error::new(ErrorKind::Store, format!("tag {id} cannot be read: {}", what.0)))?;
-        Ok(Some(target))
+        Ok(links::tag(&data, id.format()).ok().map(|(target, _)| target))
     }
 }
