@@ -69,6 +69,22 @@ fn source_of(mib: usize) -> std::sync::Arc<Repo> {
     source.into()
 }
 
+/// What a client is told that reads only when it has sent all, over a connection that holds `room` bytes.
+async fn read_at_the_end(serve: Serve, store: MemoryStore, room: usize, request: &[u8]) -> Vec<u8> {
+    let (mut client, server) = tokio::io::duplex(room);
+    let (read, write) = tokio::io::split(server);
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
+    let advertisement = store.advertise().await.expect("an advertisement");
+    tokio::spawn(async move { serve.serve(read, write, advertisement, service).await });
+    in_time(async {
+        client.write_all(request).await.expect("all is taken");
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.expect("an answer");
+        said
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_long_report_reaches_a_client_that_reads_nothing_until_it_has_sent_all() {
     let noise = Rng::new(9).bytes(1 << 20);
@@ -80,22 +96,11 @@ async fn a_long_report_reaches_a_client_that_reads_nothing_until_it_has_sent_all
     };
     // Each name is refused; and the head breaks off, at a limit.
     for (request, limit) in [(head(|n| format!("funny/{n}")), 20_000), (head(|n| format!("refs/heads/{n}")), 9_999)] {
-        let (mut client, server) = tokio::io::duplex(64 << 10);
-        let (read, write) = tokio::io::split(server);
-        let store = MemoryStore::new(format());
         let mut limits = Limits::default();
         limits.commands = limit;
         let serve = Serve::new().codec(ReceivePackCodec::builder().limits(limits));
-        let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
-        let advertisement = store.advertise().await.expect("an advertisement");
-        tokio::spawn(async move { serve.serve(read, write, advertisement, service).await });
-        let said = in_time(async {
-            client.write_all(&request).await.expect("all is taken");
-            let mut said = Vec::new();
-            client.read_to_end(&mut said).await.expect("an answer");
-            said
-        });
-        let reply = heard(&said.await).1;
+        let said = read_at_the_end(serve, MemoryStore::new(format()), 64 << 10, &request).await;
+        let reply = heard(&said).1;
         assert!(reply.refs.len() >= 9_999 && reply.refs.iter().all(|(_, result)| result.is_err()), "{reply:?}");
     }
 }
@@ -111,18 +116,7 @@ async fn what_is_said_keeps_no_client_from_sending() {
     let request = Request::new().create("refs/tags/file", file).pack(builder.finish()).bytes();
     let store =
         MemoryStore::new(format()).check_objects(Checks::new().set(Message::ZeroPaddedFilemode, Severity::Warning));
-    let (mut client, server) = tokio::io::duplex(4 << 10);
-    let (read, write) = tokio::io::split(server);
-    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store.clone()));
-    let advertisement = store.advertise().await.expect("an advertisement");
-    tokio::spawn(async move { Serve::new().serve(read, write, advertisement, service).await });
-    let said = in_time(async {
-        client.write_all(&request).await.expect("all is taken");
-        let mut said = Vec::new();
-        client.read_to_end(&mut said).await.expect("an answer");
-        said
-    });
-    let reply = heard(&said.await).1;
+    let reply = heard(&read_at_the_end(Serve::new(), store, 4 << 10, &request).await).1;
     assert!(reply.refs[0].1.is_ok(), "{reply:?}");
     assert!(reply.progress.contains("zeroPaddedFilemode"), "{reply:?}");
     assert!(reply.progress.contains(" lines more\n"), "what is beyond 64 KiB is counted: {reply:?}");
