@@ -113,29 +113,28 @@ pub(crate) struct ProgressText {
 impl ProgressText {
     /// The next piece; never ready once all handles are gone and all text is read.
     pub(crate) fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        loop {
-            if let Some(text) = self.notes.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return Poll::Ready(text);
-            }
-            match self.receiver.poll_recv(cx) {
-                // A note is there, or was a moment ago.
-                Poll::Ready(Some(text)) if text.is_empty() => {}
-                Poll::Ready(Some(text)) => return Poll::Ready(text),
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
-            }
-        }
+        let text = self.next(|receiver| match receiver.poll_recv(cx) {
+            Poll::Ready(text) => text,
+            Poll::Pending => None,
+        });
+        text.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// The next piece of what was said before now. Unlike a poll it never says that the task has had its turn, for there may
     /// be no other.
     pub(crate) fn rest(&mut self) -> Option<Bytes> {
+        self.next(|receiver| receiver.try_recv().ok())
+    }
+
+    fn next(&mut self, mut receive: impl FnMut(&mut mpsc::Receiver<Bytes>) -> Option<Bytes>) -> Option<Bytes> {
         loop {
             if let Some(text) = self.notes.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return Some(text);
             }
-            match self.receiver.try_recv() {
-                Ok(text) if text.is_empty() => {}
-                other => return other.ok(),
+            // One that is empty says that a note is there, or was a moment ago.
+            match receive(&mut self.receiver)? {
+                text if text.is_empty() => {}
+                text => return Some(text),
             }
         }
     }
