@@ -4,6 +4,7 @@ mod crash;
 mod places;
 mod race;
 mod reading;
+mod tags;
 mod updates;
 
 use super::{Mode, Reason, Reflog, Refs, Refusal, Update};
