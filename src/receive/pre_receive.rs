@@ -41,8 +41,8 @@ use crate::receive::Received;
 ///
 /// # Cancel safety
 ///
-/// The future is dropped when the client hangs up: the push is rolled back, for no ref moves before it has answered. What the policy itself has begun elsewhere
-/// it must be able to leave at any `await`.
+/// The future is dropped when the client hangs up: the push is rolled back, for no ref moves before it has answered. What
+/// the policy itself has begun elsewhere it must be able to leave at any `await`.
 pub trait PreReceive: Send + Sync + 'static {
     /// Judges a push.
     ///

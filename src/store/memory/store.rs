@@ -18,9 +18,8 @@ use crate::store::{PackLimits, Scan, Store};
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
 ///
 /// It keeps packs as they come, so its memory is that of all packs it took, and while a push comes in that of the ids which
-/// its objects name. Thin packs are completed, atomic pushes are
-/// atomic, and a ref moves only if all that it needs is there: as with git, the others of the same push move all the
-/// same, and what no ref needs may be missing.
+/// its objects name. Thin packs are completed, atomic pushes are atomic, and a ref moves only if all that it needs is
+/// there: as with git, the others of the same push move all the same, and what no ref needs may be missing.
 ///
 /// All work is done on the task that polls, and in memory: when the pack is in, its deltas are resolved in one go. What that
 /// may cost is bounded by [`limits`](Self::limits), the pack itself by [`LimitLayer`](crate::limit::LimitLayer). A gateway

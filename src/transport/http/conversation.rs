@@ -41,8 +41,8 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
         Self { replies, negotiated, linger, request, last: BytesMut::new(), said_all: false, holds: false }
     }
 
-    /// Drives the push until the request has ended; gives what was said meanwhile. Of a meter, whose lines are written over
-    /// by the next, only the last is kept. Text beyond 64 KiB is lost, lest the push waits for a client that waits for the
+    /// Drives the push until the request has ended; gives what was said meanwhile. Lines that are to be written over, as
+    /// those of a meter but its last, are left out. Text beyond 64 KiB is lost, lest the push waits for a client that waits for the
     /// push; the report never is.
     ///
     /// # Cancel safety
