@@ -394,7 +394,8 @@ fn random_pushes_are_judged_as_git_judges_them() {
         usize::try_from(random % bound as u64).unwrap()
     };
     let mut verdicts = [0, 0];
-    for _ in 0..5 {
+    // One object in so many does not come with the push: in each round the same, so that both verdicts come up.
+    for one_in in [4, 10, 30, 4, 10, 30] {
         let world = World::new(format());
         let work = world.sandbox.work();
         let mut commits: Vec<ObjectId> = Vec::new();
@@ -415,10 +416,7 @@ fn random_pushes_are_judged_as_git_judges_them() {
                 world.drop_into_bare(id);
             }
         }
-        // Mostly whole, so that both verdicts come up.
-        let losses = [0, 0, 30, 10][next(4)];
-        let brought: Vec<_> = all.iter().copied().filter(|_| losses == 0 || next(losses) != 0).collect();
-        let brought: Vec<_> = brought.into_iter().filter(|_| losses != 0 || next(8) != 0).collect();
+        let brought: Vec<_> = all.into_iter().filter(|_| next(one_in) != 0).collect();
         let joint = world.run(&brought, &commits);
         for (commit, joint) in commits.iter().zip(joint) {
             let single = world.complete(&brought, commit);
