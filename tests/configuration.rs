@@ -159,6 +159,43 @@ fn a_branch_that_a_work_tree_has_checked_out_moves_where_the_configuration_says_
 }
 
 #[test]
+fn a_branch_that_a_work_tree_is_at_work_on_stays() {
+    for (interrupt, given_up) in [
+        (&["rebase", "-q", "--merge", "side"][..], &["rebase", "--quit"][..]),
+        (&["rebase", "-q", "--apply", "side"], &["rebase", "--quit"]),
+        (&["bisect", "start", "old", "main~1"], &["bisect", "reset", "old"]),
+    ] {
+        let world = World::new();
+        // Enough commits to look for one in their middle; and the last cannot be applied elsewhere.
+        world.work.git(["branch", "-q", "long", "main"]);
+        for text in ["3", "4", "5"] {
+            world.work.commit("long", &[("file", text.as_bytes())]);
+        }
+        world.work.git(["branch", "-q", "-f", "side", "main~1"]);
+        world.work.commit("side", &[("file", b"other")]);
+        world.push(&["--force", "long:old", "side"]);
+        let dir = tempfile::tempdir().expect("a directory");
+        for (whose, repo) in [("ours", &world.ours), ("gits", &world.gits)] {
+            let tree = dir.path().join(whose);
+            let tree = tree.to_str().expect("a path of text");
+            repo.git(["worktree", "add", "-q", tree, "old"]);
+            repo.try_git([&["-C", tree], interrupt].concat());
+            let head = repo.try_git(["-C", tree, "symbolic-ref", "-q", "HEAD"]);
+            assert!(!head.status.success(), "{interrupt:?} did not stop half way");
+        }
+        let (statuses, _) = world.push(&["--force", "main:old"]);
+        assert!(statuses.iter().any(|line| line.contains("branch is currently checked out")), "{statuses:?}");
+        for (whose, repo) in [("ours", &world.ours), ("gits", &world.gits)] {
+            let tree = dir.path().join(whose);
+            repo.git([&["-C", tree.to_str().expect("a path of text")], given_up].concat());
+            repo.git(["-C", tree.to_str().expect("a path of text"), "checkout", "-qf", "--detach"]);
+        }
+        let (statuses, _) = world.push(&["--force", "main:old"]);
+        assert!(statuses.iter().all(|line| !line.contains("checked out")), "{statuses:?}");
+    }
+}
+
+#[test]
 fn objects_are_checked_where_the_configuration_says_so() {
     let world = World::new();
     let bad = world.work.git_with_input(

@@ -45,17 +45,14 @@ impl From<bool> for Deny {
 pub(super) struct CurrentBranches {
     /// What `HEAD` leads to, in a bare repository too: the branch that a clone checks out.
     head: Option<Vec<u8>>,
-    /// What the work trees have checked out, the linked ones as well.
+    /// What the work trees have checked out, or are at work on with `HEAD` elsewhere; the linked ones as well.
     checked_out: Vec<Vec<u8>>,
 }
 
 impl CurrentBranches {
     pub(super) fn read(repository: &Repository) -> Result<Self, Error> {
         let refs = repository.refs();
-        let head = refs.current_branch()?;
-        let mut checked_out = refs.linked_branches()?;
-        checked_out.extend(head.clone().filter(|_| !repository.is_bare()));
-        Ok(Self { head, checked_out })
+        Ok(Self { head: refs.current_branch()?, checked_out: refs.branches_of_work_trees(repository.is_bare())? })
     }
 
     /// A branch must not change under those who have it checked out, nor go away.

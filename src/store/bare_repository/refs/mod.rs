@@ -27,6 +27,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod work_trees;
 
 pub(crate) use reflog::{Logging, Reflog};
 pub(crate) use refusal::{Reason, Refusal};

@@ -10,7 +10,7 @@ use super::name;
 use super::packed::Packed;
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId};
-use crate::store::bare_repository::fs::{File, Fs, is_absent};
+use crate::store::bare_repository::fs::{File, Fs};
 
 /// The refs of one repository. Cloning is cheap, and clones share what they know of `packed-refs`.
 #[derive(Clone, Debug)]
@@ -117,25 +117,6 @@ impl Refs {
     pub(crate) fn current_branch(&self) -> Result<Option<Vec<u8>>, Error> {
         let Resolved { name, through, .. } = self.resolve(b"HEAD")?;
         Ok((!through.is_empty()).then_some(name))
-    }
-
-    /// The branches that linked work trees have checked out (gitrepository-layout, `worktrees/<id>/HEAD`).
-    pub(crate) fn linked_branches(&self) -> Result<Vec<Vec<u8>>, Error> {
-        let dir = self.git_dir.join("worktrees");
-        let linked = match self.fs.read_dir(&dir) {
-            Ok(linked) => linked,
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(unreadable(error)),
-        };
-        let mut branches = Vec::new();
-        for entry in linked {
-            let path = entry.map_err(unreadable)?.path();
-            let head = loose::read(&self.fs, &path, b"HEAD", self.format).map_err(unreadable)?;
-            if let Some(Loose::Symbolic(name)) = head {
-                branches.push(self.resolve(&name)?.name);
-            }
-        }
-        Ok(branches)
     }
 
     /// All refs below a prefix such as `refs/` or `refs/tags/`, sorted by name, as git advertises them: symbolic refs
