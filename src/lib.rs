@@ -76,7 +76,8 @@
 //! 6. A push lands wholly or not at all: objects are durable before any ref moves, refs move by compare-and-swap on the
 //!    old id, `atomic` means all or none, and a dropped future rolls back, unless the refs are about to move: then all of
 //!    them do.
-//! 7. A refusal reaches the client as git prints it, not as a broken pipe.
+//! 7. A refusal reaches the client as git prints it, not as a broken pipe: what is left of the push is read, however long
+//!    the client compresses it, up to [bounds](serve::Linger) on its bytes and on the time that any push has.
 //! 8. No unsafe code, and no panic that input could reach.
 //!
 //! # Features

@@ -53,7 +53,8 @@ pub(crate) struct RepositoryArgs {
     /// Seconds that a client may take nothing of what it is told.
     #[arg(long, default_value_t = 300)]
     write_timeout: u64,
-    /// Seconds that a client may stay silent when all is said, before the connection is closed for it.
+    /// Seconds that a client may stay silent when its push has ended and all is said, before the connection is closed for
+    /// it.
     #[arg(long, default_value_t = 15)]
     linger: u64,
     /// Seconds that a client may take for its whole push.

@@ -60,6 +60,11 @@ impl ReceivePackCodec {
         self.negotiated = Some(negotiated);
     }
 
+    /// Whether it is in the middle of a pack of which it does not know the end.
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.receive.is_opaque()
+    }
+
     /// Whether the push has ended, well or not.
     pub fn is_done(&self) -> bool {
         self.receive.is_done()

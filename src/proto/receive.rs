@@ -157,6 +157,11 @@ impl Receive {
         self.pending.is_empty() && matches!(self.state, State::Done | State::Failed(_))
     }
 
+    /// Whether it is in the middle of a pack of which it does not know the end.
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(self.state, State::Opaque(_))
+    }
+
     fn latch(&mut self, result: Result<Option<Frame>, Error>) -> Result<Option<Frame>, Error> {
         if let Err(error) = &result {
             self.state = State::Failed(error.clone());

@@ -26,13 +26,16 @@ mod extensions;
 mod meter;
 mod pack;
 mod progress;
+mod reclaim;
 mod request;
 
 pub(crate) use accept::take_head_item;
 pub use accept::{accept, read_head};
 pub use extensions::Extensions;
 pub use meter::Meter;
-pub use pack::{Pack, Reclaim};
+pub use pack::Pack;
 pub use progress::Progress;
 pub(crate) use progress::ProgressText;
+pub use reclaim::Reclaim;
+pub(crate) use reclaim::{TimeLeft, Unread};
 pub use request::{Push, UpdateRequest};

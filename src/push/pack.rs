@@ -14,6 +14,7 @@ use tokio_util::codec::FramedRead;
 
 use crate::codec::ReceivePackCodec;
 use crate::proto::{Frame, PackFrame};
+use crate::push::{Reclaim, TimeLeft, Unread};
 use crate::{Error, ErrorKind};
 
 /// The body of a push that comes over a connection: a stream of [`PackFrame`]s that ends after
@@ -26,7 +27,7 @@ pub struct Pack<R> {
     ended: bool,
     complete: Arc<AtomicBool>,
     given: Arc<AtomicU64>,
-    reclaim: Option<oneshot::Sender<FramedRead<R, ReceivePackCodec>>>,
+    reclaim: Option<oneshot::Sender<Unread<R>>>,
     idle: Option<Idle>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -55,11 +56,11 @@ impl<R> Pack<R> {
         }
     }
 
-    /// A future that gives the connection back once this body is dropped.
+    /// A future that gives the connection back once this body has ended or is dropped.
     pub fn reclaim(&mut self) -> Reclaim<R> {
         let (sender, receiver) = oneshot::channel();
         self.reclaim = Some(sender);
-        Reclaim { receiver }
+        Reclaim::new(receiver, self.given(), self.idle.as_ref().map(|idle| idle.limit))
     }
 
     /// How long the client may send nothing that makes a frame, before the body ends in
@@ -120,11 +121,35 @@ impl<R: AsyncRead + Unpin> Stream for Pack<R> {
             }
             Poll::Pending => Err(ready!(too_late(idle, deadline, cx))),
         };
-        if let Ok(PackFrame::Complete(_)) | Err(_) = item {
-            self.ended = true;
-            self.complete.store(true, Ordering::Relaxed);
+        match &item {
+            Ok(PackFrame::Complete(_)) => self.end(false),
+            Err(error) if error.kind() == ErrorKind::TimedOut => self.end(false),
+            Err(_) => self.end(true),
+            Ok(_) => {}
         }
         Poll::Ready(Some(item))
+    }
+}
+
+impl<R> Pack<R> {
+    fn time_left(&self) -> TimeLeft {
+        TimeLeft {
+            idle: self.idle.as_ref().map(|idle| idle.limit),
+            deadline: self.deadline.as_ref().map(|deadline| deadline.deadline()),
+        }
+    }
+
+    /// Gives the connection back. If there may be a rest of the push, its client has time for it.
+    fn end(&mut self, has_time: bool) {
+        self.ended = true;
+        self.complete.store(true, Ordering::Relaxed);
+        if let Some(reclaim) = self.reclaim.take()
+            && let Some(framed) = self.framed.take()
+        {
+            // If nobody waits for the connection any more, it closes here.
+            let time = has_time.then(|| self.time_left());
+            let _ = reclaim.send(Unread { framed, time });
+        }
     }
 }
 
@@ -156,35 +181,12 @@ fn too_late(idle: &mut Option<Idle>, deadline: &mut Option<Pin<Box<Sleep>>>, cx:
 
 impl<R> Drop for Pack<R> {
     fn drop(&mut self) {
-        self.complete.store(true, Ordering::Relaxed);
-        if let (Some(framed), Some(reclaim)) = (self.framed.take(), self.reclaim.take()) {
-            // If nobody waits for the connection any more, it closes here.
-            let _ = reclaim.send(framed);
-        }
+        self.end(true);
     }
 }
 
 impl<R> fmt::Debug for Pack<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pack").field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
-
-/// Waits for a [`Pack`] to be dropped, and gives its connection back; `None` if the body took the connection with it.
-pub struct Reclaim<R> {
-    receiver: oneshot::Receiver<FramedRead<R, ReceivePackCodec>>,
-}
-
-impl<R> Future for Reclaim<R> {
-    type Output = Option<FramedRead<R, ReceivePackCodec>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.receiver).poll(cx).map(Result::ok)
-    }
-}
-
-impl<R> fmt::Debug for Reclaim<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reclaim")
     }
 }

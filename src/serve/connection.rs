@@ -1,4 +1,3 @@
-use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +13,7 @@ use tower_service::Service;
 
 use crate::codec::{self, ReceivePackCodec};
 use crate::proto::{Advertisement, Negotiated, Reply, Report};
-use crate::push::{Pack, Push, UpdateRequest};
+use crate::push::{Pack, Push, Reclaim, Unread, UpdateRequest};
 use crate::serve::patience::Patience;
 use crate::serve::{Linger, Replies};
 use crate::{BoxError, Error, ErrorKind};
@@ -144,7 +143,7 @@ impl Serve {
 
     /// How long the client may send nothing that completes an object, or no first byte of the head. Default 30 minutes:
     /// before its commands, or between them and its pack, a client compresses in silence, for minutes if the repository is
-    /// large.
+    /// large. A push that was refused is no exception, for its client does not know that yet.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
@@ -173,7 +172,7 @@ impl Serve {
         self
     }
 
-    /// How long the connection is read from after everything was said, and how much is discarded before that.
+    /// How much is read and discarded of a push that was refused, and how long the client is read from behind its end.
     pub fn linger(mut self, linger: Linger) -> Self {
         self.linger = linger;
         self
@@ -222,12 +221,13 @@ impl Serve {
         match head {
             Ok(true) => {}
             Ok(false) => {
-                let heard = Arc::clone(&out.heard);
-                let discarded = self.linger.discard_beside(ready(Some(framed)), out.close(), &heard).await?;
+                let rest = Reclaim::ready(Unread { framed, time: None }, Arc::clone(&out.heard));
+                let discarded = self.linger.discard_beside(rest, out.close()).await?;
                 return Ok(Served { report: None, error: None, discarded });
             }
             Err(error) => {
-                let _ = self.answer_malformed_head(&mut out, framed, &request, &error).await;
+                let rest = Reclaim::ready(patience.unread(framed, &error), Arc::clone(&out.heard));
+                let _ = self.answer_malformed_head(&mut out, rest, &request, &error).await;
                 return Err(error);
             }
         }
@@ -236,7 +236,6 @@ impl Serve {
         patience.apply(&mut pack);
         let reclaim = pack.reclaim();
         out.heard = pack.given();
-        let heard = pack.given();
         let mut replies = Replies::new(Push::new(request, pack), service, self.keep_alive);
         let writing = async {
             while let Some(reply) = replies.next().await {
@@ -244,7 +243,7 @@ impl Serve {
             }
             out.close().await
         };
-        let discarded = self.linger.discard_beside(reclaim, writing, &heard).await?;
+        let discarded = self.linger.discard_beside(reclaim, writing).await?;
         Ok(match replies.into_outcome() {
             Some(Ok(report)) => Served { report: Some(report), error: None, discarded },
             Some(Err(error)) => Served { report: None, error: Some(error), discarded },
@@ -271,7 +270,7 @@ impl Serve {
     async fn answer_malformed_head<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         &self,
         out: &mut Writer<'_, W>,
-        framed: FramedRead<R, ReceivePackCodec>,
+        rest: Reclaim<R>,
         request: &UpdateRequest,
         error: &Error,
     ) -> Result<(), Error> {
@@ -279,13 +278,12 @@ impl Serve {
             Some(_) => Reply::Report(Report::head_failed(error.reason(), request.commands())),
             None => Reply::Fatal(Bytes::from(error.reason().into_owned())),
         };
-        let heard = Arc::clone(&out.heard);
         let writing = async {
             out.say(&last_words).await?;
             out.say(&Reply::Flush).await?;
             out.close().await
         };
-        self.linger.discard_beside(ready(Some(framed)), writing, &heard).await?;
+        self.linger.discard_beside(rest, writing).await?;
         Ok(())
     }
 }

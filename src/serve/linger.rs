@@ -1,8 +1,8 @@
-use std::future::Future;
-use std::mem;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{io, mem};
 
 use bytes::BytesMut;
 use futures_util::future::{Either, select};
@@ -14,28 +14,35 @@ use crate::Error;
 use crate::checksum::WORK_PER_POLL;
 use crate::codec::ReceivePackCodec;
 use crate::proto::Frame;
+use crate::push::{Reclaim, TimeLeft, Unread};
 use crate::yield_now::yield_now;
 
-/// How long a connection is read from after everything was said, so that the last words arrive. What nobody reads any more
-/// is discarded before that, too, while we write; only `bytes` bounds that.
+/// How a connection is read from when nobody wants any more what comes, so that the last words arrive.
+///
+/// The client of a push that was refused early has the time of any other for the rest of it:
+/// [`Serve::idle_timeout`](super::Serve::idle_timeout) for each silence, in which it may compress what it sends, and
+/// [`Serve::deadline`](super::Serve::deadline) for all; only `bytes` bounds that as well. When the push has ended, or that
+/// time is over, and everything was said, the client is read from for a little longer, so that it can close first.
+///
+/// To find the end of a push it is inflated. That of a malformed one is not there to be found, nor that of an
+/// [opaque](crate::proto::Payload) one. The client of a malformed push has the time of a push until it closes; that of an
+/// opaque one, from which something was taken, is taken to have sent all. Over HTTP the request's body says where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Linger {
     /// Bytes that are read and discarded. Default 1 GiB: a client that was refused early sends its whole pack before it
-    /// reads the report.
+    /// reads the report. Beyond that the connection closes, and a client that goes on sending may find it broken.
     pub bytes: u64,
-    /// How long the client may send nothing. Default 15 seconds.
+    /// How long the client may send nothing, behind the end of its push or when its time is over. Default 15 seconds.
     pub idle: Duration,
-    /// How long all of it may take. Default 10 minutes.
+    /// How long it is read from there in all. Default 10 minutes.
     pub total: Duration,
     /// Whether a client is read from behind the end of its push as well. Default true, for what it may send there would
     /// reset a TCP connection. A channel of SSH loses nothing when it closes: there, false spares a client that keeps its
     /// side open the wait.
     ///
     /// What is left of a push that was refused early is read in any case: git copes with a channel that closes while it
-    /// still sends, but a client that reads nothing until it has sent all would never read why. To find the end of it,
-    /// it is inflated. That of an [opaque](crate::proto::Payload) pack is not looked for, and that of a malformed one is
-    /// not there to be found: their clients are read from until they close.
+    /// still sends, but a client that reads nothing until it has sent all would never read why.
     pub after_complete: bool,
 }
 
@@ -52,49 +59,51 @@ impl Linger {
         Self { bytes: 0, idle: Duration::ZERO, total: Duration::ZERO, after_complete: false }
     }
 
-    /// Reads and discards until the client closes or a bound is reached; says how many bytes that were.
+    /// Reads and discards the rest of a request, to the end of its body if no bound is reached.
     #[cfg(feature = "http")]
-    pub(crate) async fn discard(&self, mut read: impl AsyncRead + Unpin) -> u64 {
-        let mut buffer = vec![0; usize::try_from(self.bytes.min(64 << 10)).unwrap_or(0)];
-        let mut discarded = 0;
-        let all = async {
-            while discarded < self.bytes {
-                match timeout(self.idle, read.read(&mut buffer)).await {
-                    Ok(Ok(n)) if n > 0 => discarded = discarded.saturating_add(n as u64),
-                    _ => break,
-                }
-            }
-        };
-        // Too late or not: what counts is what was read.
-        let _ = timeout(self.total, all).await;
-        discarded
+    pub(crate) async fn discard<R: AsyncRead + Unpin>(&self, unread: Unread<R>) {
+        let time = unread.time;
+        let mut rest = Rest { end: PushEnd::Unknown, after_complete: true, ..Rest::new(self, unread.framed) };
+        self.drain(&mut rest, time).await;
+    }
+
+    /// The connection of a service that has answered and keeps the body somewhere else: it keeps the connection, too, and
+    /// is not waited for without end.
+    pub(crate) async fn reclaimed<R>(&self, reclaim: Reclaim<R>) -> Option<Unread<R>> {
+        if self.bytes == 0 {
+            return None;
+        }
+        reclaim.while_it_is_read(self.total).await
     }
 
     /// Writes, and discards meanwhile what the client still sends and nobody reads any more: a client that reads nothing
-    /// until it has sent all would wait for us as we for it. Then lingers: to the end of the push, or, if what stands behind
-    /// that [matters](Self::after_complete), until the client closes. Says how many bytes that were;
-    /// `heard` changes as long as some come.
+    /// until it has sent all would wait for us as we for it. Then reads to the end of the push, and lingers, if what stands
+    /// behind that [matters](Self::after_complete), until the client closes. Says how many bytes that were.
     pub(crate) async fn discard_beside<R>(
         &self,
-        framed: impl Future<Output = Option<FramedRead<R, ReceivePackCodec>>>,
+        mut reclaim: Reclaim<R>,
         writing: impl Future<Output = Result<(), Error>>,
-        heard: &AtomicU64,
     ) -> Result<u64, Error>
     where
         R: AsyncRead + Unpin,
     {
+        let heard = reclaim.given();
         let mut writing = pin!(writing);
-        let (framed, mut is_written) = match select(writing.as_mut(), pin!(framed)).await {
-            Either::Left((written, framed)) => {
+        let (unread, mut is_written) = match select(writing.as_mut(), poll_fn(|cx| reclaim.poll_unread(cx))).await {
+            Either::Left((written, _)) => {
                 written?;
-                // A service that keeps the body somewhere else keeps the connection, too; it is not waited for without end.
-                (timeout(self.idle, framed).await.ok().flatten(), true)
+                (None, true)
             }
-            Either::Right((framed, _)) => (framed, false),
+            Either::Right((unread, _)) => (unread, false),
         };
-        let Some(framed) = framed else {
+        let unread = if is_written { self.reclaimed(reclaim).await } else { unread };
+        let Some(Unread { framed, mut time }) = unread else {
             return if is_written { Ok(0) } else { writing.await.map(|()| 0) };
         };
+        // Who takes such a pack knows where it ends, and is done with it.
+        if framed.decoder().is_opaque() && heard.load(Ordering::Relaxed) > 0 {
+            time = None;
+        }
         let mut rest = Rest::new(self, framed);
         while !is_written {
             let has_more = match select(writing.as_mut(), pin!(rest.skip())).await {
@@ -105,16 +114,28 @@ impl Linger {
                 }
                 Either::Right((has_more, _)) => {
                     heard.fetch_add(1, Ordering::Relaxed);
-                    has_more
+                    has_more.unwrap_or(false)
                 }
             };
             if !has_more {
                 return writing.await.map(|()| rest.discarded);
             }
         }
-        let all = async { while let Ok(true) = timeout(self.idle, rest.skip()).await {} };
-        let _ = timeout(self.total, all).await;
+        self.drain(&mut rest, time).await;
         Ok(rest.discarded)
+    }
+
+    /// Reads to the end of the push for as long as its client has time, then lingers.
+    async fn drain<R: AsyncRead + Unpin>(&self, rest: &mut Rest<R>, time: Option<TimeLeft>) {
+        if let Some(time) = time {
+            let push = async {
+                while !rest.has_ended().await && matches!(time.within_idle(rest.read()).await, Some(Ok(true))) {}
+            };
+            time.within_deadline(push).await;
+        }
+        let all = async { while let Ok(Ok(true)) = timeout(self.idle, rest.skip()).await {} };
+        // Too late or not: what counts is what was read.
+        let _ = timeout(self.total, all).await;
     }
 }
 
@@ -122,53 +143,69 @@ impl Linger {
 struct Rest<R> {
     framed: FramedRead<R, ReceivePackCodec>,
     unread: BytesMut,
+    end: PushEnd,
     bytes: u64,
     after_complete: bool,
     discarded: u64,
+}
+
+/// Where the push ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PushEnd {
+    Ahead,
+    Behind,
+    /// It is malformed, or somebody else knows.
+    Unknown,
 }
 
 impl<R: AsyncRead + Unpin> Rest<R> {
     fn new(linger: &Linger, mut framed: FramedRead<R, ReceivePackCodec>) -> Self {
         let Linger { bytes, after_complete, .. } = *linger;
         let unread = mem::take(framed.read_buffer_mut());
-        Self { framed, unread, bytes, after_complete, discarded: 0 }
+        Self { framed, unread, end: PushEnd::Ahead, bytes, after_complete, discarded: 0 }
     }
 
     /// Reads and discards some of it; false at its end. Cancel safe: what was read is discarded.
-    async fn skip(&mut self) -> bool {
-        let left = self.bytes.saturating_sub(self.discarded);
-        if left == 0 {
-            return false;
+    async fn skip(&mut self) -> io::Result<bool> {
+        if self.has_ended().await && !self.after_complete {
+            return Ok(false);
         }
-        if self.after_complete {
+        self.read().await
+    }
+
+    /// Whether the end of the push was read.
+    async fn has_ended(&mut self) -> bool {
+        if self.end == PushEnd::Ahead {
+            self.end = end_of(self.framed.decoder_mut(), &mut self.unread).await;
+        }
+        if self.end != PushEnd::Ahead {
             self.unread.clear();
             self.unread.reserve(64 << 10);
-        } else if has_ended(self.framed.decoder_mut(), &mut self.unread).await {
-            return false;
         }
-        match self.framed.get_mut().take(left).read_buf(&mut self.unread).await {
-            Ok(n) if n > 0 => {
-                self.discarded = self.discarded.saturating_add(n as u64);
-                true
-            }
-            _ => false,
+        self.end == PushEnd::Behind
+    }
+
+    async fn read(&mut self) -> io::Result<bool> {
+        let left = self.bytes.saturating_sub(self.discarded);
+        if left == 0 {
+            return Ok(false);
         }
+        let len = self.framed.get_mut().take(left).read_buf(&mut self.unread).await?;
+        self.discarded = self.discarded.saturating_add(len as u64);
+        Ok(len > 0)
     }
 }
 
-/// Reads what there is of a push; says whether that is its end. Of one that is malformed nobody knows.
-async fn has_ended(codec: &mut ReceivePackCodec, unread: &mut BytesMut) -> bool {
+/// Reads what there is of a push.
+async fn end_of(codec: &mut ReceivePackCodec, unread: &mut BytesMut) -> PushEnd {
     let mut work = 0_usize;
     loop {
         match codec.decode(unread) {
             Ok(Some(Frame::PackObject(object))) => work = work.saturating_add(object.data().len()),
             Ok(Some(_)) => {}
-            Ok(None) => return codec.is_done(),
-            Err(_) => {
-                unread.clear();
-                unread.reserve(64 << 10);
-                return false;
-            }
+            Ok(None) if codec.is_done() => return PushEnd::Behind,
+            Ok(None) => return PushEnd::Ahead,
+            Err(_) => return PushEnd::Unknown,
         }
         // As a body does: a push that inflates to much is not to keep the thread from others.
         if work > WORK_PER_POLL {

@@ -28,8 +28,9 @@
 //!
 //! Report, flush-pkt, shut down the writing side, *linger*: read and discard until the client closes, within
 //! [bounds](Serve::linger). A TCP socket that is closed with unread data resets the connection, and the report is lost
-//! on its way; so a client that is refused early, and is still sending, is read to its end. Over SSH it need not be read
-//! [beyond its push](Linger::after_complete), and so waits for nothing.
+//! on its way; so a client that is refused early, and is still sending, is read to its end, and may take
+//! [as long](Serve::idle_timeout) over it as any other: all that it holds meanwhile is its connection. Over SSH it need not
+//! be read [beyond its push](Linger::after_complete), and so waits for nothing.
 //!
 //! # Cancel safety
 //!

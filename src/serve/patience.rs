@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::codec::FramedRead;
 
 use crate::codec::ReceivePackCodec;
-use crate::push::{Pack, UpdateRequest, take_head_item};
+use crate::push::{Pack, TimeLeft, Unread, UpdateRequest, take_head_item};
 use crate::{Error, ErrorKind};
 
 /// How long the client of one push is waited for, from the moment at which this was made.
@@ -69,6 +69,16 @@ impl Patience {
         .await;
         request.set_negotiated(framed.decoder().negotiated().clone());
         result
+    }
+
+    /// The connection of a head that failed.
+    pub(crate) fn unread<R>(&self, framed: FramedRead<R, ReceivePackCodec>, error: &Error) -> Unread<R> {
+        Unread { framed, time: (error.kind() != ErrorKind::TimedOut).then(|| self.time_left()) }
+    }
+
+    /// What a client has left that has not sent all of its push.
+    pub(crate) fn time_left(&self) -> TimeLeft {
+        TimeLeft { idle: self.idle, deadline: self.deadline.map(|(end, _)| end) }
     }
 
     /// Sets what is left of the time on the body.

@@ -7,6 +7,7 @@ mod server;
 mod support;
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -25,6 +26,7 @@ use support::pack::{self, PackBuilder, blob_id};
 use support::request::{Advertised, FLUSH, Reply, Request, pkt};
 use support::server::in_time;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tower::util::BoxService;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -47,6 +49,14 @@ where
         "/busy.git" => {
             let busy = tower::service_fn(|_| async { Err(Error::refused("the server is busy")) });
             return Ok(Target::new(store.advertise().await?, BoxService::new(busy)));
+        }
+        "/elsewhere.git" => {
+            let elsewhere = tower::service_fn(|push: Push<Pack<RequestBody<B>>>| async move {
+                let mut pack = push.into_parts().2;
+                tokio::spawn(async move { while pack.next().await.is_some() {} });
+                Err(Error::refused("somebody else reads it"))
+            });
+            return Ok(Target::new(store.advertise().await?, BoxService::new(elsewhere)));
         }
         "/gone.git" => return Err(Error::new(ErrorKind::NotFound, "this is not a Git repository").into()),
         "/broken.git" => return Err(Error::store("the disk is gone", std::io::Error::other("EIO")).into()),
@@ -225,6 +235,37 @@ async fn a_refused_push_is_read_to_its_end_and_answered_with_200() {
     assert!(store.refs().is_empty());
 }
 
+/// Whoever refuses it: the resolver, a layer before the pack or in it, one that leaves the pack to somebody, the parser.
+#[tokio::test(start_paused = true)]
+async fn a_refused_client_may_be_as_silent_as_any_other() {
+    let (request, _) = push(100_000);
+    let malformed = [&pkt("nonsense"), &request[..]].concat();
+    for (name, request, status, reason) in [
+        ("archived", request.clone(), StatusCode::FORBIDDEN, "the repository is archived"),
+        ("busy", request.clone(), StatusCode::OK, "the server is busy"),
+        ("elsewhere", request.clone(), StatusCode::OK, "somebody else reads it"),
+        ("demo", request, StatusCode::OK, "exceeds maximum allowed size"),
+        ("demo", malformed.into(), StatusCode::BAD_REQUEST, "protocol error"),
+    ] {
+        let (sender, mut pieces) = mpsc::channel(1);
+        let body = StreamBody::new(stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(Ok::<_, Infallible>));
+        let call = HttpCall::post(format!("/{name}.git/git-receive-pack")).header("content-type", REQUEST);
+        let answer = tokio::spawn(service!(MemoryStore::new(format())).oneshot(call.body(body).unwrap()));
+        for piece in request.chunks(40_000) {
+            sleep(Duration::from_secs(20 * 60)).await;
+            let piece = http_body::Frame::data(Bytes::copy_from_slice(piece));
+            sender.send(piece).await.unwrap_or_else(|_| panic!("{name}: not read to its end"));
+        }
+        assert!(!answer.is_finished(), "{name}: no answer overtakes its request");
+        drop(sender);
+        let Ok(response) = answer.await.expect("no panic");
+        assert_eq!(response.status(), status, "{name}");
+        let Ok(body) = response.into_body().collect().await;
+        let said = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        assert!(said.contains(reason), "{name}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_report_of_any_length_comes_whole() {
     let id = made_up('1');
@@ -286,7 +327,7 @@ async fn the_meter_of_a_long_upload_leaves_room_for_what_is_said_at_its_end() {
     let request = Request::new().create("refs/heads/main", pack.tip()).pack(pack.to_bytes()).bytes();
     let pieces: Vec<_> = request.chunks(request.len().div_ceil(2_500)).map(Bytes::copy_from_slice).collect();
     let body = stream::iter(pieces).then(|piece| async {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
         Ok::<_, Infallible>(http_body::Frame::data(piece))
     });
     let body = StreamBody::new(Box::pin(body));

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -14,7 +13,9 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use super::support::format::zero;
 use super::support::git::Repo;
+use super::support::rng::Rng;
 use super::support::server::try_push;
+use super::support::stall::stalling;
 use super::*;
 
 /// Serves HTTP/1.1 and h2c on a free port, with the decompression of tower-http in front.
@@ -163,6 +164,23 @@ async fn git_shows_the_text_of_a_refusal() {
         let said = try_push(&source, &format!("http://{address}/{name}.git"), &["main"]).await;
         assert!(!said.status.success(), "{name}");
         assert!(said.stderr.lines().any(|line| line.trim_end() == text), "no {text:?} in: {}", said.stderr);
+    }
+}
+
+/// Refused by its head, and in the middle of its pack; silent for longer than it is waited for behind a push.
+#[tokio::test(flavor = "multi_thread")]
+async fn git_that_falls_silent_in_a_refused_push_shows_the_refusal() {
+    let mut linger = Linger::default();
+    linger.idle = Duration::from_millis(50);
+    let address = listen_with(MemoryStore::new(format()), Serve::new().linger(linger)).await;
+    let address = stalling(address, 256 << 10, Duration::from_secs(2));
+    let source = Arc::new(Repo::bare());
+    source.commit("main", &[("large.bin", &Rng::new(8).bytes(4 << 20))]);
+    for (name, reason) in [("busy", "the server is busy"), ("demo", "pack exceeds maximum allowed size of 4096 bytes")]
+    {
+        let said = try_push(&source, &format!("http://{address}/{name}.git"), &["main"]).await;
+        let refusal = format!("! [remote rejected] main -> main ({reason}");
+        assert!(said.stderr.contains(&refusal), "{name}: {}", said.stderr);
     }
 }
 

@@ -21,3 +21,4 @@ pub mod server;
 pub mod slow_store;
 pub mod ssh;
 pub mod ssh_host;
+pub mod stall;

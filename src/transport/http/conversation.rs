@@ -4,7 +4,6 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::io::AsyncRead;
-use tokio::time::timeout;
 
 use crate::proto::{Negotiated, Reply};
 use crate::push::Reclaim;
@@ -108,11 +107,11 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
     fn poll_request(&mut self, cx: &mut Context<'_>) {
         loop {
             self.request = match &mut self.request {
-                RequestSide::InUse(reclaim) => match Pin::new(reclaim).poll(cx) {
-                    Poll::Ready(Some(framed)) => {
+                RequestSide::InUse(reclaim) => match reclaim.poll_unread(cx) {
+                    Poll::Ready(Some(unread)) => {
                         let linger = self.linger;
                         RequestSide::Draining(Box::pin(async move {
-                            linger.discard(framed.into_inner()).await;
+                            linger.discard(unread).await;
                         }))
                     }
                     Poll::Ready(None) => RequestSide::Ended,
@@ -133,8 +132,8 @@ impl<R: AsyncRead + Unpin + Send + 'static> Conversation<R> {
         let linger = self.linger;
         self.request = match std::mem::replace(&mut self.request, RequestSide::Ended) {
             RequestSide::InUse(reclaim) => RequestSide::Draining(Box::pin(async move {
-                if let Ok(Some(framed)) = timeout(linger.idle, reclaim).await {
-                    linger.discard(framed.into_inner()).await;
+                if let Some(unread) = linger.reclaimed(reclaim).await {
+                    linger.discard(unread).await;
                 }
             })),
             other => other,

@@ -13,8 +13,9 @@ use tower_service::Service;
 
 use super::conversation::Conversation;
 use super::{HttpRequest, Refusal, ReplyBody, RequestBody, Resolve, Target};
+use crate::codec::ReceivePackCodec;
 use crate::proto::{Advertisement, Reply, Report, pkt_line};
-use crate::push::{Pack, Push, UpdateRequest};
+use crate::push::{Pack, Push, Unread, UpdateRequest};
 use crate::serve::{Replies, Serve};
 use crate::{BoxError, Error};
 
@@ -91,7 +92,9 @@ where
             };
             // A client that waits for `100 Continue` is not sending, and must not be told to.
             if !expects {
-                this.serve.linger.discard(body).await;
+                let time = Some(this.serve.patience().time_left());
+                let framed = ReceivePackCodec::new().framed_read(body);
+                this.serve.linger.discard(Unread { framed, time }).await;
             }
             Ok(refusal.into_response())
         })
@@ -120,7 +123,7 @@ impl<R> HttpReceivePack<R> {
             Ok(true) => {}
             Ok(false) => return result(ReplyBody::full(Bytes::new())),
             Err(error) => {
-                self.serve.linger.discard(framed.into_inner()).await;
+                self.serve.linger.discard(patience.unread(framed, &error)).await;
                 return malformed_head(&head, &error);
             }
         }
