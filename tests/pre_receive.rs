@@ -8,8 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use receive_pack::proto::{ObjectId, ObjectKind};
-use receive_pack::receive::{PreReceive, Received};
+use futures_util::StreamExt;
+use receive_pack::checksum::ChecksumLayer;
+use receive_pack::proto::{ObjectId, ObjectKind, Report};
+use receive_pack::push::{Pack, Push};
+use receive_pack::receive::{PreReceive, ReceivePack, Received};
+use receive_pack::serve::Serve;
 use receive_pack::store::{BareRepository, MemoryStore, Store};
 use receive_pack::{Error, ErrorKind};
 use support::format::{format, oid};
@@ -17,7 +21,12 @@ use support::git::Repo;
 use support::io::Script;
 use support::pack::{self, Delta, PackBuilder, blob_id};
 use support::request::{Reply, Request};
-use support::server::{heard, serve, serve_with};
+use support::server::{heard, in_time, serve, serve_with};
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tower::{Service, ServiceBuilder, service_fn};
 
 const OLD: &[u8] = b"a text that the server has\n";
 const NEW: &[u8] = b"a text that the server HAS\n";
@@ -256,10 +265,10 @@ async fn a_policy_is_not_asked_about_what_is_not_whole() {
 
 /// Never comes to an end; says when it was asked, and when it was dropped.
 #[derive(Clone)]
-struct Forever(tokio::sync::mpsc::UnboundedSender<&'static str>);
+struct Forever(UnboundedSender<&'static str>);
 
-impl PreReceive for Forever {
-    async fn pre_receive(&self, _: &mut Received<'_>) -> Result<(), Error> {
+impl Forever {
+    async fn wait(&self) {
         struct Dropped<'a>(&'a Forever);
         impl Drop for Dropped<'_> {
             fn drop(&mut self) {
@@ -272,11 +281,18 @@ impl PreReceive for Forever {
     }
 }
 
+impl PreReceive for Forever {
+    async fn pre_receive(&self, _: &mut Received<'_>) -> Result<(), Error> {
+        self.wait().await;
+        Ok(())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_dropped_while_the_policy_thinks_is_rolled_back() {
     let thin = Thin::new();
     let stored = thin.repo.stored();
-    let (sender, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut said) = unbounded_channel();
     // Loose objects would wait in memory.
     let (store, request) = (thin.bare().unpack_limit(0), thin.request());
     let task = tokio::spawn(async move { push(store, Forever(sender), &request).await });
@@ -294,4 +310,48 @@ async fn a_push_that_is_dropped_while_the_policy_thinks_is_rolled_back() {
     thin.repo.assert_no_leftovers();
     assert_eq!(thin.repo.stored(), stored);
     assert_eq!(thin.repo.refs(), [("refs/heads/main".to_owned(), thin.old.to_string())]);
+}
+
+/// A client resets the connection while a service works that never comes to an end, and that says so.
+async fn resets<S>(store: MemoryStore, request: &Request, service: S, mut said: UnboundedReceiver<&'static str>)
+where
+    S: Service<Push<Pack<OwnedReadHalf>>, Response = Report, Error = Error, Future: Send> + Send + 'static,
+{
+    let (refs, advertisement) = (store.refs(), store.advertise().await.expect("an advertisement"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+    let (read, write) = listener.accept().await.expect("a connection").0.into_split();
+    // Without keep-alives nothing is written to it meanwhile.
+    let serve = Serve::new().keep_alive(None);
+    let served = tokio::spawn(async move { serve.serve(read, write, advertisement, service).await });
+    client.write_all(&request.bytes()).await.expect("it is read");
+    assert_eq!(said.recv().await, Some("asked"));
+    client.readable().await.expect("the advertisement");
+    // Nobody has read what came: so it is a reset.
+    drop(client);
+    assert_eq!(in_time(said.recv()).await, Some("dropped"));
+    in_time(served).await.expect("no panic").expect_err("the client is gone");
+    assert_eq!(store.refs(), refs);
+}
+
+#[tokio::test]
+async fn a_push_whose_client_resets_the_connection_is_rolled_back_while_somebody_thinks() {
+    let thin = Thin::new();
+    let store = thin.memory().await;
+    let (sender, said) = unbounded_channel();
+    let service = ReceivePack::new(store.clone()).pre_receive(Forever(sender));
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(service);
+    resets(store.clone(), &thin.request(), service, said).await;
+
+    // One that keeps the pack when it has read it.
+    let (sender, said) = unbounded_channel();
+    let service = service_fn(move |mut push: Push<Pack<OwnedReadHalf>>| {
+        let forever = Forever(sender.clone());
+        async move {
+            while push.body_mut().next().await.is_some() {}
+            forever.wait().await;
+            Ok(push.request().report())
+        }
+    });
+    resets(store, &thin.request(), service, said).await;
 }

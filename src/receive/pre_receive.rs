@@ -41,8 +41,10 @@ use crate::receive::Received;
 ///
 /// # Cancel safety
 ///
-/// The future is dropped when the client hangs up: the push is rolled back, for no ref moves before it has answered. What
-/// the policy itself has begun elsewhere it must be able to leave at any `await`.
+/// The future is dropped when the client is [seen to hang up](crate::serve#when-a-client-hangs-up): the push is rolled back,
+/// for no ref moves before it has answered. What the policy itself has begun elsewhere it must be able to leave at any
+/// `await`. A client may also be gone unseen, and nobody else ends a policy that never answers: one that waits for others
+/// needs a time-out, its own or that of a layer around the service.
 pub trait PreReceive: Send + Sync + 'static {
     /// Judges a push.
     ///

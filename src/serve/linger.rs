@@ -112,6 +112,7 @@ impl Linger {
                     is_written = true;
                     true
                 }
+                Either::Right((Err(error), _)) if is_hang_up(&error) => return Err(error.into()),
                 Either::Right((has_more, _)) => {
                     heard.fetch_add(1, Ordering::Relaxed);
                     has_more.unwrap_or(false)
@@ -137,6 +138,13 @@ impl Linger {
         // Too late or not: what counts is what was read.
         let _ = timeout(self.total, all).await;
     }
+}
+
+/// Whether a connection that cannot be read from is gone. What else may fail, a time-out of the reader's own say, does not
+/// keep a client from reading; nor does the end of what it sends.
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
 }
 
 /// What a client still sends that nobody wants any more.

@@ -32,6 +32,13 @@
 //! [as long](Serve::idle_timeout) over it as any other: all that it holds meanwhile is its connection. Over SSH it need not
 //! be read [beyond its push](Linger::after_complete), and so waits for nothing.
 //!
+//! # When a client hangs up
+//!
+//! Its push is dropped, and so rolled back, once reading or writing fails. Until the pack is in, somebody reads. While the
+//! service works on after that, a reset of the connection is seen at once, but its end is none: so looks a client that
+//! has said all. Then only what is written to it tells, text or a [keep-alive](Serve::keep_alive), which no client gets
+//! that knows no side-band. A service that may wait for ever needs a time-out of its own, a `TimeoutLayer` for example.
+//!
 //! # Cancel safety
 //!
 //! A dropped future closes the connection and rolls the push back, unless its refs are about to move: then it lands. Whoever
