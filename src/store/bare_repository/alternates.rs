@@ -91,7 +91,7 @@ fn directory(path: PathBuf) -> Option<PathBuf> {
 }
 
 fn refs_of(git_dir: &Path, borrower: &Repository) -> Option<Vec<ObjectId>> {
-    let lender = Repository::open_with(git_dir, borrower.fs())
+    let lender = Repository::open_exactly(git_dir, borrower.fs())
         .ok()
         .filter(|lender| lender.object_format() == borrower.object_format())?;
     let refs = lender.refs().list(b"refs/").ok()?;

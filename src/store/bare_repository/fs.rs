@@ -108,6 +108,15 @@ impl Fs {
         }
     }
 
+    /// Whether there is a file at a path.
+    pub(crate) fn is_file(&self, path: &Path) -> io::Result<bool> {
+        match self.metadata(path) {
+            Ok(metadata) => Ok(metadata.is_file()),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Creates a directory; its parent must exist.
     pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
         announce!(self, CreateDir(path));

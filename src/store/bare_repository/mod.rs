@@ -4,6 +4,7 @@ mod alternates;
 mod configuration;
 pub(crate) mod connectivity;
 mod current_branch;
+mod find;
 mod fs;
 mod incoming;
 mod incoming_pack;

@@ -2,11 +2,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fs::{Fs, is_absent, unique_suffix};
+use super::find::{self, is_git_dir};
+use super::fs::{Fs, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
 use super::rules::{Rules, boolean, missing_value};
 use super::shared::Shared;
-use super::{Odb, configuration, name};
+use super::{Odb, configuration};
 use crate::Error;
 use crate::proto::{HiddenRefs, ObjectFormat};
 
@@ -25,6 +26,9 @@ pub(crate) struct Repository {
 impl Repository {
     /// Opens a bare repository, or the `.git` directory of one that is not, or the directory around that.
     ///
+    /// As with git, a `.git` in the directory counts before the directory itself: whatever is pushed and then checked out
+    /// may look like a repository.
+    ///
     /// Only the repository's own configuration counts. What this crate cannot do right is refused by name: an unknown
     /// repository version or extension, reftables, a linked work tree.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
@@ -34,12 +38,19 @@ impl Repository {
     /// The same, its files read and written in another way.
     pub(crate) fn open_with(path: &Path, fs: &Fs) -> Result<Self, Error> {
         // Whoever opens it may work in another directory later, or have that one removed.
-        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let mut git_dir = path.to_path_buf();
-        if !is_git_dir(fs, &git_dir).map_err(unreadable)? {
-            git_dir = follow_dot_git(fs, path)?
-                .ok_or_else(|| Error::new(crate::ErrorKind::NotFound, "this is not a Git repository"))?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        Self::open_git_dir(find::git_dir(fs, &path)?.ok_or_else(not_a_repository)?, fs)
+    }
+
+    /// Opens the repository that this very directory is.
+    pub(super) fn open_exactly(git_dir: &Path, fs: &Fs) -> Result<Self, Error> {
+        match is_git_dir(fs, git_dir).map_err(find::unreadable)? {
+            true => Self::open_git_dir(git_dir.to_path_buf(), fs),
+            false => Err(not_a_repository()),
         }
+    }
+
+    fn open_git_dir(git_dir: PathBuf, fs: &Fs) -> Result<Self, Error> {
         let (config, format) = configuration::read(fs, &git_dir)?;
         let bare = boolean(&config, "core.bare")?.unwrap_or(git_dir.file_name() != Some(".git".as_ref()));
         let shared = match config.get("core.sharedrepository") {
@@ -142,59 +153,12 @@ impl Repository {
 /// Where git would wait for a lock without end, we wait for a minute.
 const MAX_TIMEOUT: u64 = 60_000;
 
-fn unreadable(error: io::Error) -> Error {
-    Error::store("the repository cannot be read", error)
+fn not_a_repository() -> Error {
+    Error::new(crate::ErrorKind::NotFound, "this is not a Git repository")
 }
 
 fn refusal(text: &'static str) -> Error {
     Error::new(crate::ErrorKind::Store, text)
-}
-
-/// What git takes for a git directory: a valid `HEAD`, `objects` and `refs`.
-fn is_git_dir(fs: &Fs, path: &Path) -> io::Result<bool> {
-    Ok(fs.is_dir(&path.join("objects"))? && fs.is_dir(&path.join("refs"))? && is_head(fs, &path.join("HEAD"))?)
-}
-
-fn is_head(fs: &Fs, path: &Path) -> io::Result<bool> {
-    if let Ok(target) = fs.read_link(path) {
-        return Ok(target.starts_with("refs"));
-    }
-    let Some(text) = read_if_there(fs, path)? else { return Ok(false) };
-    Ok(match text.strip_prefix(b"ref:") {
-        Some(target) => target.trim_ascii_start().starts_with(b"refs/"),
-        None => [40, 64].iter().any(|len| {
-            text.get(..*len).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-                && text.get(*len).is_none_or(u8::is_ascii_whitespace)
-        }),
-    })
-}
-
-fn read_if_there(fs: &Fs, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs.read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The git directory that `.git` in a directory is, or, being a file, names.
-fn follow_dot_git(fs: &Fs, path: &Path) -> Result<Option<PathBuf>, Error> {
-    let dot_git = path.join(".git");
-    if fs.is_dir(&dot_git).map_err(unreadable)? {
-        return Ok(is_git_dir(fs, &dot_git).map_err(unreadable)?.then_some(dot_git));
-    }
-    for file in [dot_git.as_path(), path] {
-        let Some(text) = read_if_there(fs, file).map_err(unreadable)? else { continue };
-        let Some(target) = text.strip_prefix(b"gitdir: ") else { continue };
-        let target = name::os_path(target.trim_ascii_end())
-            .ok_or_else(|| refusal("the path in a .git file cannot be used on this system"))?;
-        let git_dir = file.parent().unwrap_or(Path::new(".")).join(target);
-        if fs.exists(&git_dir.join("commondir")).map_err(unreadable)? {
-            return Err(refusal("this is a linked work tree; open the main repository"));
-        }
-        return Ok(is_git_dir(fs, &git_dir).map_err(unreadable)?.then_some(git_dir));
-    }
-    Ok(None)
 }
 
 /// Builds a repository beside its place and renames it into it; gives way to another that is quicker.

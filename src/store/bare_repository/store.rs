@@ -67,7 +67,8 @@ pub(super) struct Settings {
 }
 
 impl BareRepository {
-    /// Opens a repository. Blocks on the disk for a moment.
+    /// Opens a repository: the `.git` in the directory if there is one, as git does, else the directory itself. Blocks on
+    /// the disk for a moment.
     ///
     /// What pushes left behind that did not live to clean up is cleared away: quarantines of this crate whose process is
     /// gone, and packs and objects that they had not wholly put in place. Nothing of a living process is touched, nor
