@@ -23,7 +23,7 @@ use receive_pack::BoxError;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::limit::LimitLayer;
 use receive_pack::receive::ReceivePack;
-use receive_pack::serve::{Linger, Serve};
+use receive_pack::serve::{self, Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::runtime::{Handle, Runtime};
@@ -70,6 +70,12 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<(), BoxError> {
+    // Whoever set it means refs of their own, and would get everybody's.
+    if std::env::var_os("GIT_NAMESPACE").is_some_and(|namespace| !namespace.is_empty()) {
+        let text = "GIT_NAMESPACE is set, and this program knows no namespaces";
+        serve::refuse(tokio::io::stdout(), text).await?;
+        return Err(text.into());
+    }
     let store = BareRepository::open(&args.dir)?;
     let version_1 = std::env::var("GIT_PROTOCOL").is_ok_and(|list| list.split(':').any(|word| word == "version=1"));
     let advertisement = store.advertise().await?.with_version_1(version_1);
