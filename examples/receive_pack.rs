@@ -21,7 +21,6 @@ use bytes::BytesMut;
 use clap::Parser;
 use receive_pack::BoxError;
 use receive_pack::checksum::ChecksumLayer;
-use receive_pack::limit::LimitLayer;
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{self, Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
@@ -38,9 +37,9 @@ struct Args {
     /// Send the advertisement, and nothing else.
     #[arg(long, alias = "advertise-refs")]
     http_backend_info_refs: bool,
-    /// Refuse packs of more bytes, as git's `receive.maxInputSize` does; 0 is no limit.
-    #[arg(long, default_value_t = 0)]
-    max_input_size: u64,
+    /// Refuse packs of more bytes than this, whatever `receive.maxInputSize` says; 0 is no limit.
+    #[arg(long)]
+    max_input_size: Option<u64>,
     /// The repository.
     dir: PathBuf,
 }
@@ -76,7 +75,10 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         serve::refuse(tokio::io::stdout(), text).await?;
         return Err(text.into());
     }
-    let store = BareRepository::open(&args.dir)?;
+    let mut store = BareRepository::open(&args.dir)?;
+    if let Some(bytes) = args.max_input_size {
+        store = store.max_input_size(bytes);
+    }
     let version_1 = std::env::var("GIT_PROTOCOL").is_ok_and(|list| list.split(':').any(|word| word == "version=1"));
     let advertisement = store.advertise().await?.with_version_1(version_1);
     let mut stdout = tokio::io::stdout();
@@ -92,11 +94,7 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         // The request ends by itself, and whoever called us sees to the connection.
         serve = serve.linger(Linger::none());
     }
-    let limit = match args.max_input_size {
-        0 => LimitLayer::new(),
-        bytes => LimitLayer::new().pack_bytes(bytes),
-    };
-    let service = ServiceBuilder::new().layer(limit).layer(ChecksumLayer::new()).service(ReceivePack::new(store));
+    let service = ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(store));
     let served = serve.serve(stdin(), stdout, advertisement, service).await?;
     if let Some(error) = served.error() {
         // The client was told no more than that it was our fault.

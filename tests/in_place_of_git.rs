@@ -4,8 +4,17 @@
 
 mod support;
 
-use support::git::Repo;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use support::git::{self, Output, Repo};
+use support::request::Request;
+use support::rng::Rng;
 use support::server::example;
+
+/// Our program, brought up to date once.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| example("receive_pack"));
 
 fn text(path: &std::path::Path) -> &str {
     path.to_str().expect("a path of text")
@@ -20,7 +29,7 @@ fn source() -> Repo {
 
 /// The option that has a push taken by our program, in an environment with these variables.
 fn program(environment: &str) -> String {
-    format!("--receive-pack=env {environment} {}", example("receive_pack").display())
+    format!("--receive-pack=env {environment} {}", PROGRAM.display())
 }
 
 #[test]
@@ -36,4 +45,60 @@ fn no_namespace_shares_its_refs_with_the_others() {
     // To git an empty one is none.
     source.push(text(target.path()), &[&program("GIT_NAMESPACE="), "main"]);
     assert_eq!(target.refs(), source.refs());
+}
+
+/// What git's and ours make of the same request, whatever comes of it.
+fn both(targets: [&Repo; 2], options: &[&str], request: &[u8]) -> [Output; 2] {
+    let [gits, ours] = targets;
+    let mut git = git::command(gits.path(), ["receive-pack", "--stateless-rpc"]);
+    git.arg(gits.path());
+    let mut program = Command::new(&*PROGRAM);
+    program.arg("--stateless-rpc").args(options).arg(ours.path());
+    [git::run(git, request), git::run(program, request)]
+}
+
+#[test]
+fn a_pack_is_as_long_as_the_configuration_allows() {
+    let source = Repo::work();
+    let id = source.commit("main", &[("file", &Rng::new(9).bytes(3000))]);
+    let pack = source.git_with_input(["pack-objects", "--all", "--stdout", "-q"], b"").stdout;
+    let len = pack.len();
+    let request = Request::new().create("refs/heads/main", &id).pack(pack).bytes();
+    let [less, exact] = [len - 1, len].map(|len| len.to_string());
+    for (value, lands) in [
+        (less.as_str(), false),
+        (exact.as_str(), true),
+        ("1", false),
+        ("1k", false),
+        ("1m", true),
+        ("5g", true),
+        ("0", true),
+        ("-1", false),
+        ("", false),
+        ("lots", false),
+        ("99999999999999999999", false),
+    ] {
+        for unpack_limit in ["1", "100"] {
+            let targets = [Repo::bare(), Repo::bare()];
+            for target in &targets {
+                target.git(["config", "receive.maxInputSize", value]);
+                target.git(["config", "receive.unpackLimit", unpack_limit]);
+            }
+            let [gits, ours] = &targets;
+            let said = both([gits, ours], &[], &request);
+            let context = format!("{value:?}, {unpack_limit}: {said:?}");
+            assert_eq!([gits.refs().is_empty(), ours.refs().is_empty()], [!lands; 2], "{context}");
+            assert_eq!(ours.stored().is_empty(), !lands, "{context}");
+            ours.assert_no_leftovers();
+        }
+    }
+    // The option has the last word.
+    for (value, option, lands) in [(&less, "0", true), (&less, &exact, true), (&exact, &less, false)] {
+        let target = Repo::bare();
+        target.git(["config", "receive.maxInputSize", value]);
+        let [_, said] = both([&Repo::bare(), &target], &["--max-input-size", option], &request);
+        assert_eq!(!target.refs().is_empty(), lands, "{value}, {option}: {said:?}");
+        let text = format!("pack exceeds maximum allowed size of {option} bytes");
+        assert_eq!(said.text().contains(&text), !lands, "{said:?}");
+    }
 }

@@ -140,6 +140,12 @@ impl Config {
         value::integer(&value).map(Some).ok_or_else(|| value.into_owned())
     }
 
+    /// A variable that is a number of 64 bits: `Err` with the value if it is not.
+    pub(crate) fn long(&self, key: &str) -> Result<Option<i64>, Vec<u8>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value::long(&value).map(Some).ok_or_else(|| value.into_owned())
+    }
+
     /// Reads another file behind this one: where both say something, that one counts.
     pub(crate) fn append(&mut self, mut later: Self) {
         self.variables.append(&mut later.variables);
@@ -415,6 +421,8 @@ mod tests {
         assert_eq!(config.boolean("a.bad"), Err(b"maybe".to_vec()));
         assert_eq!(config.integer("a.n"), Ok(Some(2048)));
         assert!(config.integer("a.bad").is_err() && config.integer("a.yes").is_err());
+        assert_eq!((config.long("a.n"), config.long("a.none")), (Ok(Some(2048)), Ok(None)));
+        assert_eq!(config.long("a.yes"), Err(b"true".to_vec()));
         assert_eq!(config.all(&["a.list", "a.none"]), Ok(vec![b"1".as_slice(), b""]));
         assert_eq!(config.all(&["a.list", "a.more"]), Err("a.more"));
     }

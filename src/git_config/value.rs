@@ -10,6 +10,12 @@ pub(crate) fn boolean(text: &[u8]) -> Option<bool> {
 /// A number as git reads it where it has an `int`: decimal, `0x` hexadecimal or `0` octal, in units or in those that `k`,
 /// `m` and `g` stand for. `None` for anything else, and for one too large.
 pub(crate) fn integer(text: &[u8]) -> Option<i32> {
+    // git has no use for the least of all numbers.
+    i32::try_from(long(text)?).ok().filter(|number| *number != i32::MIN)
+}
+
+/// The same where git has an `int64`.
+pub(crate) fn long(text: &[u8]) -> Option<i64> {
     let (number, rest) = strtol(text, None)?;
     let unit = match rest.to_ascii_lowercase().as_slice() {
         b"" => 1,
@@ -18,8 +24,7 @@ pub(crate) fn integer(text: &[u8]) -> Option<i32> {
         b"g" => 1 << 30,
         _ => return None,
     };
-    // git has no use for the least of all numbers.
-    i32::try_from(number.checked_mul(unit)?).ok().filter(|number| *number != i32::MIN)
+    number.checked_mul(unit).filter(|number| *number != i64::MIN)
 }
 
 /// An octal number, as the permissions of files are, and nothing behind it.
@@ -103,6 +108,12 @@ mod tests {
             "-2147483648",
             "3000000000",
             "99999999999999999999",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775807",
+            "-9223372036854775808",
+            "8589934591g",
+            "8589934592g",
             "0777",
             "0x7fffffff",
             "2097151k",
@@ -124,6 +135,7 @@ mod tests {
             // What is no word is an `int` here.
             let number = git("--type=bool-or-int").filter(|value| !["true", "false"].contains(&value.as_str()));
             assert_eq!(integer(text.as_bytes()).map(|value| value.to_string()), number, "{text:?}");
+            assert_eq!(long(text.as_bytes()).map(|value| value.to_string()), git("--type=int"), "{text:?}");
             numbers += usize::from(number.is_some());
         }
         assert!(numbers > 20, "{numbers}");

@@ -30,6 +30,8 @@ pub struct BareQuarantine {
     progress: Progress,
     batch: Vec<PackFrame>,
     batch_bytes: usize,
+    /// How long the pack is so far.
+    pack_bytes: u64,
     stage: Stage,
 }
 
@@ -52,13 +54,21 @@ const BATCH: usize = 512 << 10;
 impl BareQuarantine {
     /// For a push without a pack.
     pub(super) fn without_pack(store: BareRepository, progress: Progress) -> Self {
-        Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage: Stage::Empty }
+        Self { store, progress, batch: Vec::new(), batch_bytes: 0, pack_bytes: 0, stage: Stage::Empty }
     }
 
     /// For a push with a pack.
     pub(super) fn new(store: BareRepository, progress: Progress) -> Self {
         let stage = Stage::Idle(Box::new(PackWriter::new(&store, &progress)));
-        Self { store, progress, batch: Vec::new(), batch_bytes: 0, stage }
+        Self { store, progress, batch: Vec::new(), batch_bytes: 0, pack_bytes: 0, stage }
+    }
+
+    /// Refuses a pack that is longer than it may be.
+    fn judge_size(&self, bytes: u64) -> Result<(), Error> {
+        match self.store.settings.max_input_size.filter(|limit| bytes > *limit) {
+            Some(limit) => Err(Error::refused(format!("pack exceeds maximum allowed size of {limit} bytes"))),
+            None => Ok(()),
+        }
     }
 
     /// Waits for the writer to come back.
@@ -128,6 +138,8 @@ impl BareQuarantine {
 
 impl Quarantine for BareQuarantine {
     async fn write(&mut self, frame: PackFrame) -> Result<(), Error> {
+        self.pack_bytes = self.pack_bytes.saturating_add(frame.wire_len() as u64);
+        self.judge_size(self.pack_bytes)?;
         // The frame itself counts, too: of the smallest entries there are a hundred thousand in a megabyte.
         self.batch_bytes = self.batch_bytes.saturating_add(frame.wire_len()).saturating_add(size_of::<PackFrame>());
         if let PackFrame::Object(object) = &frame {
@@ -141,6 +153,8 @@ impl Quarantine for BareQuarantine {
     }
 
     async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
+        // With its trailer.
+        self.judge_size(complete.pack_len())?;
         self.idle().await?;
         let writer = if let Stage::Empty = self.stage { None } else { Some(self.take_writer()?) };
         let (batch, complete, mut judged) = (mem::take(&mut self.batch), *complete, request.clone());

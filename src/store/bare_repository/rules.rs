@@ -21,6 +21,8 @@ pub(super) struct Rules {
     pub(super) checks: Option<Checks>,
     /// Pushes of fewer objects are unpacked.
     pub(super) unpack_limit: Option<u32>,
+    /// Packs of more bytes are refused.
+    pub(super) max_input_size: Option<u64>,
 }
 
 impl Rules {
@@ -37,6 +39,7 @@ impl Rules {
             deny_delete_current: Deny::read(config, "receive.denydeletecurrent")?,
             checks: if fsck { Some(checks(config)?) } else { None },
             unpack_limit: unpack_limit(config)?,
+            max_input_size: max_input_size(config)?,
         })
     }
 
@@ -136,15 +139,24 @@ fn checks(config: &Config) -> Result<Checks, Error> {
 /// The one that is about pushes before the one that is about fetches as well; git takes less than zero for not set.
 fn unpack_limit(config: &Config) -> Result<Option<u32>, Error> {
     for key in ["receive.unpacklimit", "transfer.unpacklimit"] {
-        let limit = config.integer(key).map_err(|value| {
-            let text = format!("bad numeric config value '{}' for '{key}'", String::from_utf8_lossy(&value));
-            Error::new(ErrorKind::Store, text)
-        })?;
+        let limit = config.integer(key).map_err(|value| bad_number(&value, key))?;
         if let Some(limit) = limit.and_then(|limit| u32::try_from(limit).ok()) {
             return Ok(Some(limit));
         }
     }
     Ok(None)
+}
+
+/// Zero is no limit; of a limit below that each pack is too large, to git.
+fn max_input_size(config: &Config) -> Result<Option<u64>, Error> {
+    let key = "receive.maxinputsize";
+    let size = config.long(key).map_err(|value| bad_number(&value, key))?;
+    Ok(size.filter(|size| *size != 0).map(|size| u64::try_from(size).unwrap_or_default()))
+}
+
+fn bad_number(value: &[u8], key: &str) -> Error {
+    let text = format!("bad numeric config value '{}' for '{key}'", String::from_utf8_lossy(value));
+    Error::new(ErrorKind::Store, text)
 }
 
 /// A variable that says nothing without `=`.

@@ -28,8 +28,9 @@ use crate::{Error, ErrorKind};
 ///
 /// What the repository's own configuration file says of pushes holds: `receive.denyDeletes`,
 /// `receive.denyNonFastForwards` (which `git init --shared` sets), `receive.denyDeleteCurrent`, `receive.fsckObjects`,
-/// `receive.hideRefs`, `receive.unpackLimit` and their like under `transfer`. It is read when the repository is opened. What is about the
-/// connection rather than the repository (limits, time-outs, push options, nonces) is for the server to set.
+/// `receive.hideRefs`, `receive.maxInputSize`, `receive.unpackLimit` and their like under `transfer`. It is read when the
+/// repository is opened. What is about the connection rather than the repository (time-outs, push options, nonces) is for
+/// the server to set.
 ///
 /// Cheap to clone; clones share what they know of the repository's packs.
 ///
@@ -63,6 +64,8 @@ pub(super) struct Settings {
     pub(super) deny_current_branch: Deny,
     pub(super) deny_delete_current: Deny,
     pub(super) unpack_limit: u32,
+    /// Bytes.
+    pub(super) max_input_size: Option<u64>,
     pub(super) limits: PackLimits,
 }
 
@@ -110,6 +113,7 @@ impl BareRepository {
             deny_current_branch: repository.rules().deny_current_branch,
             deny_delete_current: repository.rules().deny_delete_current,
             unpack_limit: repository.rules().unpack_limit.unwrap_or(unpack::DEFAULT_LIMIT),
+            max_input_size: repository.rules().max_input_size,
             limits: PackLimits::default(),
         };
         let hidden = Arc::new(repository.hidden_refs().clone());
@@ -171,6 +175,15 @@ impl BareRepository {
     #[must_use]
     pub fn limits(mut self, limits: PackLimits) -> Self {
         self.settings.limits = limits;
+        self
+    }
+
+    /// Refuses packs of more bytes, header and trailer included; 0 is no limit. Default: what the repository's configuration
+    /// says under `receive.maxInputSize`, and no limit if it says nothing. A server's own limit for all repositories is
+    /// [`LimitLayer::pack_bytes`](crate::limit::LimitLayer::pack_bytes); both hold.
+    #[must_use]
+    pub fn max_input_size(mut self, bytes: u64) -> Self {
+        self.settings.max_input_size = (bytes != 0).then_some(bytes);
         self
     }
 
