@@ -120,6 +120,46 @@ fn the_tips_of_alternates_are_offered_each_once_and_only_if_no_ref_has_them() {
 }
 
 #[test]
+fn of_alternates_only_those_refs_are_offered_that_the_configuration_names() {
+    let lender = Shape::SMALL.repository().borrow();
+    lender.commit("secret/deep", &[("secret", b"secret")]);
+    lender.commit("secretly", &[("secret", b"no secret")]);
+    let borrower = Repo::bare();
+    let alternates = borrower.git_dir().join("objects/info/alternates");
+    std::fs::write(&alternates, format!("{}\n", lender.git_dir().join("objects").display())).expect("alternates");
+    let offers = || {
+        assert_as_git(&borrower);
+        ours(&borrower, false).iter().filter(|line| line.ends_with(".have")).count()
+    };
+    let all = offers();
+    let mut seen = std::collections::BTreeSet::new();
+    for prefixes in [
+        "refs/heads/secret",
+        "refs/heads/secret/",
+        "refs/heads/secret/deep",
+        "refs/heads/secret/deep/",
+        "refs/heads/secr",
+        "refs/heads",
+        "refs/heads/main refs/tags",
+        " \t refs/heads/main\t\n refs/tags/ ",
+        "heads",
+        "refs",
+        "",
+        " ",
+    ] {
+        borrower.git(["config", "core.alternateRefsPrefixes", prefixes]);
+        seen.insert(offers());
+    }
+    assert!(seen.len() > 4 && seen.contains(&0) && seen.contains(&1) && seen.contains(&all), "{seen:?}");
+    // What git's wildcards would offer nobody needs.
+    borrower.git(["config", "core.alternateRefsPrefixes", "refs/heads/* refs/heads/main"]);
+    assert_eq!(ours(&borrower, false).iter().filter(|line| line.ends_with(".have")).count(), 1);
+    // git runs what it names, which says nothing here.
+    borrower.git(["config", "core.alternateRefsCommand", "true"]);
+    assert_eq!(offers(), 0);
+}
+
+#[test]
 fn hidden_refs_are_not_shown_not_moved_and_not_counted_as_known() {
     let (source, target) = (Shape::SMALL.repository().borrow(), Repo::bare());
     source.git(["update-ref", "refs/secret/a", "next"]);

@@ -4,16 +4,21 @@ use std::path::{Path, PathBuf};
 
 use super::Repository;
 use super::fs::{Fs, is_absent};
+use crate::git_config::Config;
 use crate::proto::ObjectId;
 use crate::{BoxError, Error, ErrorKind};
 
 /// The values of the refs of all repositories that this one borrows objects from (`objects/info/alternates`, and
 /// theirs in turn): a client need not send what these reach.
 ///
-/// It is an offer, no more: an alternate that is no repository, or cannot be read, has none.
+/// It is an offer, no more: an alternate that is no repository, or cannot be read, has none; and the configuration says
+/// which refs of theirs are meant.
 pub(super) fn tips(repository: &Repository) -> BTreeSet<ObjectId> {
     let objects = repository.objects_dir();
     let mut tips = BTreeSet::new();
+    if matches!(repository.lent(), LentRefs::None) {
+        return tips;
+    }
     if !repository.fs().exists(&objects.join(ALTERNATES)).unwrap_or_default() {
         return tips;
     }
@@ -95,8 +100,46 @@ fn refs_of(git_dir: &Path, borrower: &Repository) -> Option<Vec<ObjectId>> {
         .ok()
         .filter(|lender| lender.object_format() == borrower.object_format())?;
     let refs = lender.refs().list(b"refs/").ok()?;
+    let refs = refs.into_iter().filter(|listed| borrower.lent().includes(&listed.name));
     // A broken ref has the zero id.
-    Some(refs.into_iter().map(|listed| listed.id).filter(|id| !id.is_zero()).collect())
+    Some(refs.map(|listed| listed.id).filter(|id| !id.is_zero()).collect())
+}
+
+/// The refs of alternates that are offered to those who push (git-config, `core.alternateRefsPrefixes` and
+/// `core.alternateRefsCommand`).
+#[derive(Clone, Debug)]
+pub(super) enum LentRefs {
+    All,
+    /// Those that begin with one of these.
+    Below(Vec<Vec<u8>>),
+    /// A program would say which, and we run none.
+    None,
+}
+
+impl LentRefs {
+    /// What the configuration of the borrower says.
+    pub(super) fn read(config: &Config) -> Self {
+        if config.get("core.alternaterefscommand").is_some() {
+            return Self::None;
+        }
+        let Some(prefixes) = config.get("core.alternaterefsprefixes") else { return Self::All };
+        let prefixes = prefixes.split(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).filter(|prefix| !prefix.is_empty());
+        let prefixes: Vec<_> = prefixes.map(<[u8]>::to_vec).collect();
+        if prefixes.is_empty() { Self::All } else { Self::Below(prefixes) }
+    }
+
+    /// Whether a ref is meant. A prefix ends where a level does; one with wildcards fits no name.
+    fn includes(&self, name: &[u8]) -> bool {
+        let is_below = |prefix: &Vec<u8>| {
+            let rest = name.strip_prefix(prefix.as_slice());
+            rest.is_some_and(|rest| prefix.ends_with(b"/") || rest.is_empty() || rest.starts_with(b"/"))
+        };
+        match self {
+            Self::All => true,
+            Self::Below(prefixes) => prefixes.iter().any(is_below),
+            Self::None => false,
+        }
+    }
 }
 
 #[cfg(all(test, unix))]

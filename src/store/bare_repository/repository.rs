@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::alternates::LentRefs;
 use super::find::{self, is_git_dir};
 use super::fs::{Fs, unique_suffix};
 use super::refs::{Logging, Refs, RefsOptions};
@@ -20,6 +21,7 @@ pub(crate) struct Repository {
     refs: Refs,
     hidden: HiddenRefs,
     rules: Rules,
+    lent: LentRefs,
     fs: Fs,
 }
 
@@ -75,10 +77,10 @@ impl Repository {
             packed_timeout: timeout("core.packedrefstimeout", 1000),
         };
         let hidden = config.all(&["receive.hiderefs", "transfer.hiderefs"]).map_err(missing_value)?;
-        let (hidden, rules) = (HiddenRefs::new(hidden), Rules::read(&config)?);
+        let (hidden, rules, lent) = (HiddenRefs::new(hidden), Rules::read(&config)?, LentRefs::read(&config));
         let fs = fs.with_shared(shared);
         let refs = Refs::new(git_dir.clone(), format, fs.clone(), options);
-        Ok(Self { git_dir, format, bare, refs, hidden, rules, fs })
+        Ok(Self { git_dir, format, bare, refs, hidden, rules, lent, fs })
     }
 
     /// Makes a new bare repository, or opens the one that is there already, bare or not.
@@ -137,6 +139,11 @@ impl Repository {
     /// The refs that its own configuration hides from those who push.
     pub(crate) fn hidden_refs(&self) -> &HiddenRefs {
         &self.hidden
+    }
+
+    /// The refs of its alternates that are offered to those who push.
+    pub(super) fn lent(&self) -> &LentRefs {
+        &self.lent
     }
 
     /// What the configuration says of pushes.
