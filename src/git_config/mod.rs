@@ -88,8 +88,7 @@ fn name_before_nul(section: &mut Vec<u8>) -> Option<Vec<u8>> {
 
 /// The variables of a repository's configuration file.
 ///
-/// Only what that file itself says: system and user files, `include` and `includeIf` are not followed, so a server
-/// behaves the same whoever runs it.
+/// Only what that file itself says: it is for others to follow an `include`.
 #[cfg(feature = "bare-repository")]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
@@ -144,6 +143,16 @@ impl Config {
     pub(crate) fn long(&self, key: &str) -> Result<Option<i64>, Vec<u8>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         value::long(&value).map(Some).ok_or_else(|| value.into_owned())
+    }
+
+    /// All that is said, in the order of the file: names with their section, and what stands behind `=`.
+    pub(crate) fn into_variables(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.variables.into_iter()
+    }
+
+    /// Says one thing more.
+    pub(crate) fn push(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.variables.push((key, value));
     }
 
     /// Reads another file behind this one: where both say something, that one counts.

@@ -1,34 +1,28 @@
-use std::io;
 use std::path::Path;
 
 use super::fs::Fs;
+use super::includes::{Includes, read_file};
 use super::rules::boolean;
 use crate::git_config::Config;
 use crate::proto::ObjectFormat;
 use crate::{Error, ErrorKind};
 
-/// What a repository's own files say: `config`, and behind it `config.worktree` where the extension says that there is one.
+/// What a repository's own files say: `config`, behind it `config.worktree` where the extension says that there is one, and
+/// those that they include.
 pub(super) fn read(fs: &Fs, git_dir: &Path) -> Result<(Config, ObjectFormat), Error> {
-    let mut config = read_file(fs, &git_dir.join("config"))?;
+    let (file, another) = (git_dir.join("config"), git_dir.join("config.worktree"));
+    let config = read_file(fs, &file)?.unwrap_or_default();
     let version = config.integer("core.repositoryformatversion").unwrap_or(Some(-1));
-    // Version and extensions are those of the first file.
+    // Version and extensions are those of the first file, whatever it includes.
     let format = object_format(&config, version.unwrap_or(0))?;
-    let has_another = boolean(&config, "extensions.worktreeconfig")?.unwrap_or_default();
     // To git a repository that names no version has no extensions.
-    if has_another && version.is_some() {
-        config.append(read_file(fs, &git_dir.join("config.worktree"))?);
+    let has_another = boolean(&config, "extensions.worktreeconfig")?.unwrap_or_default() && version.is_some();
+    let mut includes = Includes::new(fs);
+    let mut config = includes.follow(&file, config)?;
+    if has_another && let Some(later) = read_file(fs, &another)? {
+        config.append(includes.follow(&another, later)?);
     }
     Ok((config, format))
-}
-
-/// A file that is not there says nothing.
-fn read_file(fs: &Fs, path: &Path) -> Result<Config, Error> {
-    let unreadable = "the configuration cannot be read";
-    match fs.read(path) {
-        Ok(text) => Config::parse(&text).map_err(|error| Error::store(unreadable, error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(error) => Err(Error::store(unreadable, error)),
-    }
 }
 
 /// Checks the repository's version and extensions (gitrepository-layout, "Git Repository Format Versions").

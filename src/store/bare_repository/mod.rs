@@ -6,6 +6,7 @@ pub(crate) mod connectivity;
 mod current_branch;
 mod find;
 mod fs;
+mod includes;
 mod incoming;
 mod incoming_pack;
 mod inventory;

@@ -31,8 +31,8 @@ impl Repository {
     /// As with git, a `.git` in the directory counts before the directory itself: whatever is pushed and then checked out
     /// may look like a repository.
     ///
-    /// Only the repository's own configuration counts. What this crate cannot do right is refused by name: an unknown
-    /// repository version or extension, reftables, a linked work tree.
+    /// Only the repository's own configuration counts, and what it includes. What this crate cannot do right is refused by
+    /// name: an unknown repository version or extension, reftables, a linked work tree, conditional includes.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         Self::open_with(path, &Fs::default())
     }

@@ -85,7 +85,8 @@ impl BareRepository {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] if there is none at this path; [`ErrorKind::Store`] if there is one that this crate cannot
-    /// write: with an extension that it does not know, with reftables, or with alternates that cannot be followed. (Of
+    /// write: with an extension that it does not know, with reftables, with an `includeIf` in its configuration (`include` is
+    /// followed), or with alternates that cannot be followed. (Of
     /// these git leaves out what is a file, is the repository itself, or leads back to it; here they have to be mended,
     /// and those of an alternate have to be absolute paths.)
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
