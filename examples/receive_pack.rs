@@ -13,17 +13,17 @@ mod signals;
 
 use std::error::Error;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use clap::Parser;
-use receive_pack::BoxError;
 use receive_pack::checksum::ChecksumLayer;
 use receive_pack::receive::ReceivePack;
 use receive_pack::serve::{self, Linger, Serve};
 use receive_pack::store::{BareRepository, Store};
+use receive_pack::{BoxError, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::runtime::{Handle, Runtime};
 use tower::ServiceBuilder;
@@ -40,7 +40,7 @@ struct Args {
     /// Refuse packs of more bytes than this, whatever `receive.maxInputSize` says; 0 is no limit.
     #[arg(long)]
     max_input_size: Option<u64>,
-    /// The repository.
+    /// The repository: as with git it may be `DIR/.git`, `DIR`, `DIR.git/.git` or `DIR.git`, and begin with `~/`.
     dir: PathBuf,
 }
 
@@ -75,7 +75,7 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         serve::refuse(tokio::io::stdout(), text).await?;
         return Err(text.into());
     }
-    let mut store = BareRepository::open(&args.dir)?;
+    let mut store = resolve(&args.dir)?;
     if let Some(bytes) = args.max_input_size {
         store = store.max_input_size(bytes);
     }
@@ -101,6 +101,25 @@ async fn run(args: &Args) -> Result<(), BoxError> {
         eprintln!("error: {}: {}", args.dir.display(), whole(error));
     }
     Ok(())
+}
+
+/// The repository that git finds by this name.
+fn resolve(dir: &Path) -> Result<BareRepository, BoxError> {
+    let absent = || format!("'{}' does not appear to be a git repository", dir.display());
+    let path = match dir.strip_prefix("~") {
+        Ok(below) => PathBuf::from(std::env::var_os("HOME").ok_or_else(absent)?).join(below),
+        Err(_) => dir.to_path_buf(),
+    };
+    // Without the slashes at its end.
+    let mut longer = path.components().as_path().to_owned().into_os_string();
+    longer.push(".git");
+    for path in [path, longer.into()] {
+        match BareRepository::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => return Ok(opened?),
+        }
+    }
+    Err(absent().into())
 }
 
 /// Standard input, read by a thread of its own. It may sit in a read for as long as the client keeps its side open, and

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use support::server::example;
 /// Our program, brought up to date once.
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| example("receive_pack"));
 
-fn text(path: &std::path::Path) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().expect("a path of text")
 }
 
@@ -100,5 +100,78 @@ fn a_pack_is_as_long_as_the_configuration_allows() {
         assert_eq!(!target.refs().is_empty(), lands, "{value}, {option}: {said:?}");
         let text = format!("pack exceeds maximum allowed size of {option} bytes");
         assert_eq!(said.text().contains(&text), !lands, "{said:?}");
+    }
+}
+
+/// Pushes to this name by git's own program and by ours, in this home; gives the errors, which are the same.
+fn push_by_both(source: &Repo, home: &Path, name: &str, branch: &str) -> [Option<String>; 2] {
+    ["git receive-pack".to_owned(), PROGRAM.display().to_string()].map(|program| {
+        // Its commands run where the pusher is, and the name is to be seen from there.
+        let program = format!("--receive-pack=cd {} && HOME={0} {program}", home.display());
+        // The client itself must not look for it.
+        let mut push = git::command(source.path(), ["push", "-q", &program]);
+        push.arg(format!("host:{name}")).arg(format!("main:{branch}")).env("GIT_SSH_VARIANT", "simple");
+        push.env("GIT_SSH_COMMAND", "sh -c 'eval \"$2\"' ssh");
+        let said = git::run(push, b"");
+        let fatal = said.stderr.lines().find(|line| line.starts_with("fatal: ")).map(str::to_owned);
+        (!said.status.success()).then(|| fatal.unwrap_or(said.stderr))
+    })
+}
+
+#[test]
+fn the_repository_is_found_by_the_names_that_git_knows() {
+    let (source, home) = (source(), tempfile::tempdir().expect("a temporary directory"));
+    let home = home.path();
+    let make = |name: &str, options: &[&str]| {
+        let dir = home.join(name);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        Repo::at(dir).git(["init", "-q"].iter().chain(options));
+    };
+    for (name, options) in [
+        ("bare.git", &["--bare"][..]),
+        ("both", &["--bare"]),
+        ("both.git", &["--bare"]),
+        ("work", &[]),
+        ("tree.git", &[]),
+        ("~", &["--bare"]),
+    ] {
+        make(name, options);
+    }
+    std::fs::create_dir(home.join("plain")).expect("a directory");
+    make("plain.git", &["--bare"]);
+    let count = |name: &str| Repo::at(home.join(name)).refs().len();
+    for (number, (name, place)) in [
+        ("bare", "bare.git"),
+        ("bare/", "bare.git"),
+        ("bare//", "bare.git"),
+        ("bare.git", "bare.git"),
+        ("both", "both"),
+        ("both.git", "both.git"),
+        ("plain", "plain.git"),
+        ("work", "work"),
+        ("work/", "work"),
+        ("work/.git", "work"),
+        ("tree", "tree.git"),
+        ("~/bare", "bare.git"),
+        ("~/work/", "work"),
+        ("./~", "~"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = count(place);
+        assert_eq!(push_by_both(&source, home, name, &format!("refs/heads/{number}")), [None, None], "{name}");
+        assert_eq!(count(place), before + 1, "{name}");
+        // The second of two pushes found the first one's branch, or its repository has it now as well.
+        let all = ["bare.git", "both", "both.git", "plain.git", "work", "tree.git", "~"];
+        let found = all.iter().filter(|place| {
+            let names = Repo::at(home.join(place)).refs();
+            names.iter().any(|(name, _)| *name == format!("refs/heads/{number}"))
+        });
+        assert_eq!(found.collect::<Vec<_>>(), [&place], "{name}");
+    }
+    for name in ["none", "none.git", "bare.git/refs", "~/none", "~", "~/", "plai", "."] {
+        let words = format!("fatal: '{name}' does not appear to be a git repository");
+        assert_eq!(push_by_both(&source, home, name, "refs/heads/x"), [Some(words.clone()), Some(words)], "{name}");
     }
 }
