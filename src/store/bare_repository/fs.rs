@@ -196,12 +196,18 @@ impl Fs {
     }
 
     /// Makes the entries of a directory durable: what was created in it, renamed into it, or removed from it; where the
-    /// file system syncs no directories, as durable as it makes them by itself.
+    /// file system syncs no directories, as durable as it makes them by itself. Waits up to ten seconds for a file to be
+    /// closed where too many are open.
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        match self.try_sync_dir(path) {
-            Err(error) if syncs_no_directories(&error) => Ok(()),
-            other => other,
+        // What is synced has happened already: refs that have moved would be called refused for want of one file.
+        for _ in 0..100 {
+            match self.try_sync_dir(path) {
+                Err(error) if syncs_no_directories(&error) => return Ok(()),
+                Err(error) if too_many_are_open(&error) => thread::sleep(Duration::from_millis(100)),
+                other => return other,
+            }
         }
+        self.try_sync_dir(path)
     }
 
     fn try_sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -261,6 +267,12 @@ fn syncs_no_directories(error: &io::Error) -> bool {
     const EBADF: i32 = 9;
     const EINVAL: i32 = 22;
     cfg!(unix) && matches!(error.raw_os_error(), Some(EBADF | EINVAL))
+}
+
+fn too_many_are_open(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// An open file.

@@ -134,9 +134,7 @@ impl Refs {
             let value = if plan.new.is_zero() { None } else { Some((plan.new, peeler.peel(number, plan, &plan.new)?)) };
             changes.insert(plan.name.clone(), value);
         }
-        for Prepared { plan, .. } in
-            prepared.iter().filter(|prepared| prepared.locked.moves && !prepared.plan.new.is_zero())
-        {
+        for Prepared { plan, .. } in prepared.iter().filter(|prepared| prepared.locked.moves) {
             self.log(reflog, &plan.name, &plan.through, &plan.old, &plan.new)
                 .map_err(|error| Error::store("a reflog cannot be written", error))?;
         }

@@ -57,10 +57,23 @@ impl Refs {
     ///
     /// The lock of `packed-refs` is held until the files are gone: `git pack-refs` would otherwise bring back what it read
     /// before.
-    pub(super) fn commit_deletions(&self, prepared: Vec<Prepared>, touched: &mut Touched, outcomes: &mut Outcomes) {
-        let (gone, standing): (Vec<_>, Vec<_>) = prepared.into_iter().partition(|prepared| prepared.locked.moves);
-        for Prepared { plan, .. } in standing {
-            outcomes.done(&plan);
+    pub(super) fn commit_deletions(
+        &self,
+        prepared: Vec<Prepared>,
+        reflog: &Reflog,
+        touched: &mut Touched,
+        outcomes: &mut Outcomes,
+    ) {
+        let mut gone = Vec::with_capacity(prepared.len());
+        for Prepared { plan, locked } in prepared {
+            if !locked.moves {
+                outcomes.done(&plan);
+                continue;
+            }
+            match self.log(reflog, &plan.name, &plan.through, &plan.old, &plan.new) {
+                Ok(()) => gone.push(Prepared { plan, locked }),
+                Err(error) => outcomes.refuse(&plan, Refusal::io(&plan.name, error)),
+            }
         }
         if gone.is_empty() {
             return;
@@ -165,8 +178,8 @@ impl Refs {
         Ok(last.checked_add(Duration::from_secs(1)).map_or(now, |next| next.max(now)))
     }
 
-    /// Writes the logs of a move: of the ref, of the symbolic refs it was reached through, and of `HEAD` if it leads
-    /// there.
+    /// Writes the logs of a move: of the ref, unless it is deleted and its log with it, of the symbolic refs it was reached
+    /// through, and of `HEAD` if it leads there.
     pub(super) fn log(
         &self,
         reflog: &Reflog,
@@ -176,7 +189,8 @@ impl Refs {
         new: &crate::proto::ObjectId,
     ) -> io::Result<()> {
         let head = self.head().ok().flatten().is_some_and(|head| head == name || through.contains(&head));
-        let names = through.iter().map(Vec::as_slice).chain([name]).chain(head.then_some(b"HEAD".as_slice()));
+        let names = through.iter().map(Vec::as_slice).chain((!new.is_zero()).then_some(name));
+        let names = names.chain(head.then_some(b"HEAD".as_slice()));
         for name in names {
             reflog.append(&self.fs, &self.git_dir, self.options.logging, name, old, new)?;
         }

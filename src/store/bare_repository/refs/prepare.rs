@@ -110,19 +110,20 @@ fn check_object(objects: &dyn Objects, name: &[u8], new: &ObjectId) -> Result<()
 /// No other ref is a directory of a new ref's name, nor has the new name as a directory.
 pub(super) fn check_room(refs: &Refs, name: &[u8]) -> Result<(), Refusal> {
     let failed = |error| Refusal::io(name, error);
-    let packed = refs.packed().map_err(|error| Refusal::io(name, error))?;
+    let below = [name, b"/"].concat();
+    // Loose ones first: a ref that is packed meanwhile is then found in the file that is read after it.
     for prefix in name::prefixes(name) {
-        if packed.get(prefix).is_some()
-            || loose::read(&refs.fs, &refs.git_dir, prefix, refs.format).map_err(failed)?.is_some()
-        {
+        if loose::read(&refs.fs, &refs.git_dir, prefix, refs.format).map_err(failed)?.is_some() {
             return Err(Refusal::conflict(name, prefix));
         }
     }
-    let below = [name, b"/"].concat();
-    if let Some(record) = packed.with_prefix(&below).next() {
-        return Err(Refusal::conflict(name, packed.name(record)));
+    let loose_below = loose::names(&refs.fs, &refs.git_dir, &below).map_err(failed)?.into_iter().min();
+    let packed = refs.packed().map_err(|error| Refusal::io(name, error))?;
+    if let Some(prefix) = name::prefixes(name).find(|prefix| packed.get(prefix).is_some()) {
+        return Err(Refusal::conflict(name, prefix));
     }
-    match loose::names(&refs.fs, &refs.git_dir, &below).map_err(failed)?.into_iter().min() {
+    let packed_below = packed.with_prefix(&below).next().map(|record| packed.name(record).to_vec());
+    match packed_below.or(loose_below) {
         Some(other) => Err(Refusal::conflict(name, &other)),
         None => Ok(()),
     }

@@ -30,6 +30,13 @@ pub(crate) enum Mode {
     Atomic,
 }
 
+/// How many refs are locked at once that move each by itself: others must not wait for a whole mirror, and what is killed
+/// leaves no more locks. Those that are moved together share the syncs of their directories.
+const UPDATES: usize = 64;
+
+/// The same of those that are deleted: each time `packed-refs` is written anew.
+const DELETIONS: usize = 1024;
+
 /// What one ref shall become, and which of the commands ask for it.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -106,11 +113,19 @@ impl Refs {
         match mode {
             Mode::Each => {
                 let (deletions, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.new.is_zero());
-                let mut touched = Touched::default();
-                let prepared = self.prepare_all(deletions, objects, &mut touched, &mut outcomes);
-                self.commit_deletions(prepared, &mut touched, &mut outcomes);
-                let prepared = self.prepare_all(others, objects, &mut touched, &mut outcomes);
-                self.commit_updates(prepared, reflog, &mut touched, &mut outcomes);
+                let (mut touched, mut taken) = (Touched::default(), BTreeSet::new());
+                let mut deletions = deletions.into_iter();
+                while !deletions.as_slice().is_empty() {
+                    let some = deletions.by_ref().take(DELETIONS).collect();
+                    let prepared = self.prepare_all(some, &mut taken, objects, &mut touched, &mut outcomes);
+                    self.commit_deletions(prepared, reflog, &mut touched, &mut outcomes);
+                }
+                let mut others = others.into_iter();
+                while !others.as_slice().is_empty() {
+                    let some = others.by_ref().take(UPDATES).collect();
+                    let prepared = self.prepare_all(some, &mut taken, objects, &mut touched, &mut outcomes);
+                    self.commit_updates(prepared, reflog, &mut touched, &mut outcomes);
+                }
                 outcomes.finish()
             }
             Mode::Atomic => {
@@ -135,7 +150,7 @@ impl Refs {
         if outcomes.any_refused() {
             return;
         }
-        let prepared = self.prepare_all(plans, objects, &mut touched, outcomes);
+        let prepared = self.prepare_all(plans, &mut BTreeSet::new(), objects, &mut touched, outcomes);
         if outcomes.any_refused() {
             return;
         }
@@ -143,7 +158,7 @@ impl Refs {
             return self.commit_atomically(prepared, objects, reflog, &mut touched, outcomes);
         }
         if prepared.iter().any(|prepared| prepared.plan.new.is_zero()) {
-            self.commit_deletions(prepared, &mut touched, outcomes);
+            self.commit_deletions(prepared, reflog, &mut touched, outcomes);
         } else {
             self.commit_updates(prepared, reflog, &mut touched, outcomes);
         }
@@ -209,18 +224,19 @@ impl Refs {
         Ok(resolved)
     }
 
-    /// Locks and checks the refs, in the order of their names. Those that fail are refused and let go.
+    /// Locks and checks the refs, in the order of their names. Those that fail are refused and let go. `taken` has the names
+    /// that refs of the transaction have or get.
     fn prepare_all(
         &self,
         plans: Vec<Plan>,
+        taken: &mut BTreeSet<Vec<u8>>,
         objects: &dyn Objects,
         touched: &mut Touched,
         outcomes: &mut Outcomes,
     ) -> Vec<Prepared> {
         let mut prepared: Vec<Prepared> = Vec::with_capacity(plans.len());
-        let mut taken = BTreeSet::new();
         for plan in plans {
-            match lock_and_check(self, &plan, &taken, objects, touched) {
+            match lock_and_check(self, &plan, taken, objects, touched) {
                 Ok(locked) => {
                     if !plan.new.is_zero() {
                         taken.insert(plan.name.clone());

@@ -1,8 +1,12 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::Value;
 use super::*;
+use crate::store::bare_repository::fs::{Fs, Hook, Operation};
 use crate::store::bare_repository::testing::try_git;
 
 /// Many commits, by fast-import.
@@ -135,5 +139,77 @@ fn refs_that_come_and_go_beside_git() {
     });
     assert!(rounds.load(Ordering::Relaxed) > 3);
     assert_eq!(world.sandbox.in_bare(&["for-each-ref", "refs/heads/shared/dir/0"]), "");
+    world.assert_clean();
+}
+
+/// Has git pack the refs of a repository when somebody is about to list a directory of them.
+struct PackBefore {
+    bare: PathBuf,
+    dir: &'static str,
+    packed: AtomicBool,
+}
+
+impl Hook for PackBefore {
+    fn before(&self, operation: &Operation<'_>) -> io::Result<()> {
+        if matches!(operation, Operation::Open(path) if path.ends_with(self.dir))
+            && !self.packed.swap(true, Ordering::Relaxed)
+        {
+            git(&self.bare, &["pack-refs", "--all", "--prune"]);
+        }
+        Ok(())
+    }
+}
+
+/// What was loose when the push looked into `packed-refs` is packed when it looks for files.
+#[test]
+fn a_ref_that_is_packed_meanwhile_stays_in_the_way() {
+    for mode in [Mode::Each, Mode::Atomic] {
+        let world = World::new(format());
+        let (zero, first) = (world.zero(), world.commits[0]);
+        world.one("refs/heads/a/b", zero, first).unwrap();
+        let bare = world.sandbox.bare();
+        let hook = Arc::new(PackBefore { bare: bare.clone(), dir: "refs/heads/a", packed: AtomicBool::new(false) });
+        let refs = Repository::open_with(&bare, &Fs::hooked(hook.clone())).unwrap().refs();
+        let update = world.update("refs/heads/a", zero, first);
+        let refused = refs.transaction(&[update], mode, &world.odb, &reflog()).remove(0).unwrap_err();
+        assert!(hook.packed.load(Ordering::Relaxed), "nobody looked");
+        assert!(refused.text.unwrap().contains("'refs/heads/a/b' exists"));
+        assert_eq!(world.git_value("refs/heads/a"), None);
+        world.assert_clean();
+    }
+}
+
+/// Counts the locks that are held whenever something is renamed.
+struct CountLocks {
+    heads: PathBuf,
+    most: AtomicUsize,
+}
+
+impl Hook for CountLocks {
+    fn before(&self, operation: &Operation<'_>) -> io::Result<()> {
+        if let Operation::Rename { .. } = operation {
+            let entries = std::fs::read_dir(&self.heads)?.map(|entry| entry.unwrap().path());
+            let locks = entries.filter(|path| path.extension() == Some("lock".as_ref())).count();
+            self.most.fetch_max(locks, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Others must not find all refs of a mirror locked, nor an operator after a kill.
+#[test]
+fn a_push_of_many_refs_holds_few_locks() {
+    let world = World::new(format());
+    let (zero, first, bare) = (world.zero(), world.commits[0], world.sandbox.bare());
+    let hook = Arc::new(CountLocks { heads: bare.join("refs/heads"), most: AtomicUsize::new(0) });
+    let refs = Repository::open_with(&bare, &Fs::hooked(hook.clone())).unwrap().refs();
+    let mut updates: Vec<_> = (0..300).map(|n| world.update(&format!("refs/heads/n{n}"), zero, first)).collect();
+    // Of two that exclude each other the first is taken, however far apart they are.
+    updates.push(world.update("refs/heads/n0/deeper", zero, first));
+    let results = refs.transaction(&updates, Mode::Each, &world.odb, &reflog());
+    assert_eq!(results.iter().filter(|result| result.is_err()).count(), 1);
+    assert_eq!(results[300].as_ref().unwrap_err().reason, Reason::Conflict);
+    let most = hook.most.load(Ordering::Relaxed);
+    assert!((1..=64).contains(&most), "{most}");
     world.assert_clean();
 }

@@ -372,6 +372,10 @@ fn logs_are_written_where_git_writes_them() {
                 .remove(0)
                 .unwrap();
             assert!(!world.sandbox.bare().join("logs/refs/heads/d").exists());
+            // git tells of the deletion where `HEAD` led there.
+            let log = std::fs::read_to_string(world.sandbox.bare().join("logs/HEAD")).unwrap();
+            let line = |old, new| format!("{old} {new} P <p@example.com> 1700000000 +0000\tpush\n");
+            assert_eq!(log, line(none, first) + &line(first, none));
             // The directory that a log left is no hindrance for a log of that name.
             std::fs::create_dir_all(world.sandbox.bare().join("logs/refs/heads/d/x")).unwrap();
             refs.transaction(&[world.update("refs/heads/d", none, first)], Mode::Each, &world.odb, &reflog())
