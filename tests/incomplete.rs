@@ -146,6 +146,31 @@ async fn what_no_ref_needs_may_be_missing_or_malformed() {
     assert_eq!(servers.push(create([("lost", &lost)]).pack(pack_of([]))).await, told([("lost", Ok(()))]));
 }
 
+/// A mirror with bitmaps does not send it, and nobody has it who began with `git commit-tree`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_empty_tree_is_there_without_being_sent() {
+    let servers = Servers::new();
+    let empty = Change { tree: Vec::new(), ..Change::new("", &[]) };
+    let tree = object_id(format(), ObjectKind::Tree, &empty.tree);
+    let first = Change { commit: pack::commit(&tree, &[]), ..empty };
+    assert_eq!(
+        servers.push(create([("first", &first)]).pack(pack_of([first.commit()]))).await,
+        told([("first", Ok(()))])
+    );
+    // Below another directory, among other objects, and as what a ref holds.
+    let outer = [b"40000 empty\0", tree.as_bytes()].concat();
+    let commit = pack::commit(&object_id(format(), ObjectKind::Tree, &outer), &[first.id()]);
+    let second = Change { tree: outer, commit, blob: Vec::new() };
+    let request = create([("second", &second)]).create("refs/tags/empty", tree);
+    let refs = servers.push(request.pack(pack_of([second.commit(), second.tree()]))).await;
+    assert!(refs.iter().all(|(_, result)| result.is_ok()), "{refs:?}");
+    // It may be sent all the same, and then `git fsck` finds it, too.
+    let third = Change { commit: pack::commit(&tree, &[second.id()]), tree: Vec::new(), blob: Vec::new() };
+    let request = create([("third", &third)]).pack(pack_of([third.commit(), third.tree()]));
+    assert_eq!(servers.push(request).await, told([("third", Ok(()))]));
+    servers.bare.fsck();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_to_an_object_of_another_kind_leads_nowhere() {
     let servers = Servers::new();

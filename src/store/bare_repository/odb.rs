@@ -7,7 +7,7 @@ use gix_odb::Header as _;
 
 use super::inventory::Inventory;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
-use crate::store::complete::Objects;
+use crate::store::complete::{Objects, built_in};
 use crate::store::index::{Bases, LINK};
 use crate::{Error, ErrorKind};
 
@@ -71,6 +71,9 @@ impl Odb {
 
     /// The object with this id, if it is not longer than `max_len` bytes.
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        if let Some(kind) = built_in(id) {
+            return Ok(Some((kind, Vec::new())));
+        }
         let max_len = max_len.min(self.max_object);
         self.find(id, |handle, raw| {
             let Some(header) = handle.try_header(raw).map_err(|error| unreadable(id, error))? else {
@@ -222,6 +225,9 @@ fn unreadable(id: &ObjectId, error: impl Into<crate::BoxError>) -> Error {
 
 impl Objects for Odb {
     fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        if let Some(kind) = built_in(id) {
+            return Ok(Some(kind));
+        }
         self.find(id, |handle, raw| {
             let header = handle.try_header(raw).map_err(|error| unreadable(id, error))?;
             Ok(header.map(|header| kind(header.kind())))

@@ -8,4 +8,4 @@ pub(crate) use exact::{Exact, Trust};
 pub(crate) use missing::{Missing, refuse};
 #[cfg(feature = "bare-repository")]
 pub(crate) use objects::Targets;
-pub(crate) use objects::{Objects, PackIds};
+pub(crate) use objects::{Objects, PackIds, built_in};

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::fsck::Checks;
 use crate::proto::{Advertisement, ObjectFormat, ObjectId, ObjectKind, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
-use crate::store::complete::{Objects, PackIds, Trust};
+use crate::store::complete::{Objects, PackIds, Trust, built_in};
 use crate::store::examine::Examine;
 use crate::store::index::{Bases, Budget, Index, ObjectReader};
 use crate::store::links::Malformed;
@@ -128,6 +128,9 @@ impl MemoryStore {
     }
 
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        if let Some(kind) = built_in(id) {
+            return Ok(Some((kind, Vec::new())));
+        }
         let packs = self.lock().packs.clone();
         for pack in packs {
             if let Some(object) = pack.read(id, max_len)? {
@@ -161,7 +164,7 @@ impl Default for MemoryStore {
 
 impl Repository {
     pub(super) fn kind_of(&self, id: &ObjectId) -> Option<ObjectKind> {
-        self.packs.iter().find_map(|pack| pack.index.kind_of(id))
+        built_in(id).or_else(|| self.packs.iter().find_map(|pack| pack.index.kind_of(id)))
     }
 
     /// Whether this object is known to have all that it needs.
