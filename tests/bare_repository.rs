@@ -125,7 +125,6 @@ async fn a_delta_without_a_base_refuses_the_push() {
     repo.assert_no_leftovers();
 }
 
-/// Waits for what is to happen soon; a minute is a hang.
 #[tokio::test]
 async fn what_kept_a_ref_from_moving_is_for_the_log() {
     let repo = Repo::bare();
@@ -138,6 +137,28 @@ async fn what_kept_a_ref_from_moving_is_for_the_log() {
     assert_eq!(heard(&said).1.unpack, "ok");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_logs_tell_who_pushed() {
+    let (pack, repo) = (small(), Repo::bare());
+    repo.git(["config", "core.logAllRefUpdates", "true"]);
+    let store = BareRepository::open(repo.path()).expect("the repository opens");
+    for (name, committer, told) in [
+        ("main", None, "receive-pack|receive-pack@localhost"),
+        ("other", Some(("Ann Other", "ann@example.org")), "Ann Other|ann@example.org"),
+        ("odd", Some((" <An>\nn", "a>b\t@c ")), "Ann|ab@c"),
+        ("nobody", Some(("", "")), "|"),
+    ] {
+        let store = committer.into_iter().fold(store.clone(), |store, (name, email)| store.committer(name, email));
+        let request = Request::new().create(&format!("refs/heads/{name}"), pack.tip()).pack(pack.to_bytes());
+        let (served, said) = serve(store, Script::of(request.bytes())).await;
+        served.expect("the push is served");
+        heard(&said).1.assert_ok();
+        let shown = repo.git(["reflog", "show", "--format=%gn|%ge|%gs", &format!("refs/heads/{name}")]);
+        assert_eq!(shown.text(), format!("{told}|push"));
+    }
+}
+
+/// Waits for what is to happen soon; a minute is a hang.
 async fn wait_until(happened: impl Fn() -> bool) {
     for _ in 0..1200 {
         if happened() {

@@ -179,7 +179,7 @@ impl Landing {
             .map(|(place, command)| (place, Update { name: command.name.to_vec(), old: command.old, new: command.new }))
             .unzip();
         let mode = if request.negotiated().atomic { Mode::Atomic } else { Mode::Each };
-        let reflog = Reflog { committer: committer(), message: "push".to_owned() };
+        let reflog = Reflog { committer: self.committer(), message: "push".to_owned() };
         let outcomes = self.store.repository.refs().transaction(&updates, mode, targets, &reflog);
         let mut trouble = None;
         for (place, outcome) in places.into_iter().zip(outcomes) {
@@ -193,10 +193,10 @@ impl Landing {
         }
         trouble
     }
-}
 
-/// Who stands in the reflogs. A server has no name of its own to put there.
-fn committer() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    format!("receive-pack <receive-pack@localhost> {seconds} +0000")
+    /// Who stands in the reflogs, and since when.
+    fn committer(&self) -> String {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        format!("{} {seconds} +0000", self.store.committer)
+    }
 }

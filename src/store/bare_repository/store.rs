@@ -51,6 +51,8 @@ pub struct BareRepository {
     pub(super) settings: Settings,
     pub(super) examine: Examine,
     pub(super) hidden: Arc<HiddenRefs>,
+    /// `Name <email>`.
+    pub(super) committer: Arc<str>,
 }
 
 /// To find out means to read several files; a server opens a repository for each push.
@@ -119,7 +121,9 @@ impl BareRepository {
         };
         let hidden = Arc::new(repository.hidden_refs().clone());
         let examine = Examine { checks: repository.rules().checks.clone(), scan: None };
-        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine, hidden })
+        // A server has no name of its own to put there.
+        let committer = Arc::from("receive-pack <receive-pack@localhost>");
+        Ok(Self { repository: Arc::new(repository), odb: Arc::new(odb), settings, examine, hidden, committer })
     }
 
     /// How many threads resolve the deltas of one push. Default: one per processor; at least one.
@@ -206,6 +210,17 @@ impl BareRepository {
     #[must_use]
     pub fn hide_refs(mut self, hidden: HiddenRefs) -> Self {
         self.hidden = Arc::new(hidden);
+        self
+    }
+
+    /// Who moves the refs, in the words of their reflogs; git takes it from `GIT_COMMITTER_NAME` and `GIT_COMMITTER_EMAIL`.
+    /// Default `receive-pack` and `receive-pack@localhost`. A clone of the store may have a committer of its own: one for
+    /// each push, if the logs are to tell who pushed. What would end the one or the other is left out: `<`, `>`, and
+    /// control characters.
+    #[must_use]
+    pub fn committer(mut self, name: &str, email: &str) -> Self {
+        let plain = |text: &str| text.replace(|c: char| matches!(c, '<' | '>') || c.is_control(), "");
+        self.committer = format!("{} <{}>", plain(name).trim(), plain(email).trim()).into();
         self
     }
 
