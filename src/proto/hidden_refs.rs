@@ -7,8 +7,9 @@ use bytes::Bytes;
 /// front (behind the `!`) has the whole name matched where namespaces are in use; this crate has none, so it changes
 /// nothing.
 ///
-/// A hidden ref is not advertised, cannot be pushed to, and what it reaches counts as unknown to the pusher. By this name: a
-/// symbolic ref that is shown leads to the one it leads to.
+/// A hidden ref is not advertised, cannot be pushed to, and what it reaches is not taken to be complete. It is no secret:
+/// who knows the id of an object that the repository has can make another ref point at it (gitnamespaces, "Security"). By
+/// this name: a symbolic ref that is shown leads to the one it leads to.
 ///
 /// ```
 /// use receive_pack::proto::HiddenRefs;

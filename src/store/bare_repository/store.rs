@@ -32,7 +32,9 @@ use crate::{Error, ErrorKind};
 /// repository is opened. What is about the connection rather than the repository (time-outs, push options, nonces) is for
 /// the server to set.
 ///
-/// Cheap to clone; clones share what they know of the repository's packs.
+/// Cheap to clone; clones share what they know of the repository's packs. What they know is up to date for each push; between
+/// two they may keep packs open that `git gc` has removed, which then take up the disk until the next push, or until the
+/// last clone is dropped.
 ///
 /// ```
 /// use receive_pack::proto::ObjectFormat;
@@ -205,8 +207,8 @@ impl BareRepository {
         self
     }
 
-    /// The refs that are hidden from those who push: not advertised, not to be moved, and what they reach counts as
-    /// unknown. Default: what the repository's own configuration says under `receive.hideRefs` and `transfer.hideRefs`.
+    /// The refs that are hidden from those who push: not advertised, not to be moved, and what they reach is not taken to be
+    /// complete; but who knows an id can make another ref point at it. Default: what the repository's own configuration says under `receive.hideRefs` and `transfer.hideRefs`.
     #[must_use]
     pub fn hide_refs(mut self, hidden: HiddenRefs) -> Self {
         self.hidden = Arc::new(hidden);
