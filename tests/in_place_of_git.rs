@@ -47,6 +47,26 @@ fn no_namespace_shares_its_refs_with_the_others() {
     assert_eq!(target.refs(), source.refs());
 }
 
+/// The repository lacks what a thin pack is made from. git fetches it; here the client is asked for a pack that is whole.
+#[test]
+fn a_partial_clone_takes_pushes() {
+    let source = Repo::work();
+    let lines = |last: usize| (0..last).map(|line| format!("{line}\n")).collect::<String>();
+    source.commit("main", &[("large", lines(3000).as_bytes())]);
+    source.git(["config", "uploadpack.allowFilter", "true"]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let target = dir.path().join("partial.git");
+    let url = format!("file://{}", text(source.path()));
+    source.git(["clone", "-q", "--bare", "--filter=blob:none", &url, text(&target)]);
+    let target = Repo::at(target);
+    let stored = target.stored().len();
+    source.commit("main", &[("large", lines(3001).as_bytes())]);
+    source.push(text(target.path()), &[&program(""), "main:refs/heads/other"]);
+    assert_eq!(target.rev("refs/heads/other"), source.rev("main"));
+    assert_eq!(target.stored().len(), stored + 3);
+    target.fsck();
+}
+
 /// What git's and ours make of the same request, whatever comes of it.
 fn both(targets: [&Repo; 2], options: &[&str], request: &[u8]) -> [Output; 2] {
     let [gits, ours] = targets;

@@ -23,6 +23,8 @@ pub(super) struct Rules {
     pub(super) unpack_limit: Option<u32>,
     /// Packs of more bytes are refused.
     pub(super) max_input_size: Option<u64>,
+    /// The repository is a partial clone: some of its objects are elsewhere.
+    pub(super) is_partial: bool,
 }
 
 impl Rules {
@@ -40,6 +42,7 @@ impl Rules {
             checks: if fsck { Some(checks(config)?) } else { None },
             unpack_limit: unpack_limit(config)?,
             max_input_size: max_input_size(config)?,
+            is_partial: is_partial(config)?,
         })
     }
 
@@ -152,6 +155,17 @@ fn max_input_size(config: &Config) -> Result<Option<u64>, Error> {
     let key = "receive.maxinputsize";
     let size = config.long(key).map_err(|value| bad_number(&value, key))?;
     Ok(size.filter(|size| *size != 0).map(|size| u64::try_from(size).unwrap_or_default()))
+}
+
+/// As git does, by the remotes that promise to have what is not here.
+fn is_partial(config: &Config) -> Result<bool, Error> {
+    let remotes = config.section("remote").filter(|(name, _)| name.ends_with(b".promisor"));
+    for name in remotes.filter_map(|(name, _)| std::str::from_utf8(name).ok()) {
+        if boolean(config, &format!("remote.{name}"))?.unwrap_or_default() {
+            return Ok(true);
+        }
+    }
+    Ok(config.get("extensions.partialclone").is_some())
 }
 
 fn bad_number(value: &[u8], key: &str) -> Error {

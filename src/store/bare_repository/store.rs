@@ -10,7 +10,7 @@ use super::current_branch::Deny;
 use super::quarantine::BareQuarantine;
 use super::{Odb, Repository, alternates, shallow, sweep, unpack};
 use crate::fsck::Checks;
-use crate::proto::{Advertisement, HiddenRefs, ObjectFormat};
+use crate::proto::{Advertisement, HiddenRefs, ObjectFormat, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::examine::Examine;
 use crate::store::{PackLimits, Scan, Store};
@@ -252,7 +252,13 @@ impl Store for BareRepository {
         blocking(move || {
             let refs = repository.refs().list(b"refs/")?;
             let refs = refs.into_iter().map(|listed| (Bytes::from(listed.name), listed.id));
+            let mut capabilities = default_capabilities(repository.object_format());
+            if repository.rules().is_partial {
+                // What a delta is made from may be elsewhere, and nobody fetches it from there.
+                capabilities = capabilities.with("no-thin");
+            }
             Ok(Advertisement::new(repository.object_format())
+                .with_capabilities(capabilities)
                 .with_refs(refs)
                 .without_hidden(&hidden)
                 .with_haves(alternates::tips(&repository))
