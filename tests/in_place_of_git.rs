@@ -195,3 +195,19 @@ fn the_repository_is_found_by_the_names_that_git_knows() {
         assert_eq!(push_by_both(&source, home, name, "refs/heads/x"), [Some(words.clone()), Some(words)], "{name}");
     }
 }
+
+/// The home directory is that of whoever runs the server.
+#[test]
+fn what_a_configuration_includes_may_lie_below_the_home_directory() {
+    let (source, target) = (source(), Repo::bare());
+    let home = tempfile::tempdir().expect("a temporary directory");
+    target.git(["config", "include.path", "~/rules"]);
+    let push =
+        |refspec| source.try_push(text(target.path()), &[&program(&format!("HOME={}", text(home.path()))), refspec]);
+    push("main").expect_success("a push");
+    push("main:refs/heads/old").expect_success("a push");
+    std::fs::write(home.path().join("rules"), "[receive]\n\tdenyDeletes\n").expect("a file");
+    assert!(push(":old").stderr.contains("! [remote rejected] old (deletion prohibited)"));
+    std::fs::remove_file(home.path().join("rules")).expect("it was there");
+    push(":old").expect_success("a deletion");
+}
