@@ -139,9 +139,10 @@ fn repository(request: &DaemonRequest, args: &Args) -> Option<Result<BareReposit
         return None;
     }
     let path = args.root.join(path);
-    // Among the refs or objects of another it would be taken for some of them.
+    // Among the refs or objects of another it would be taken for some of them; in the work tree of another it may have come
+    // with a push.
     let mut above = path.ancestors().skip(1).take_while(|dir| *dir != args.root);
-    if above.any(|dir| dir.join("HEAD").symlink_metadata().is_ok()) {
+    if above.any(|dir| [".git", "HEAD"].iter().any(|name| dir.join(name).symlink_metadata().is_ok())) {
         return None;
     }
     if path.exists() {

@@ -197,6 +197,15 @@ fn no_repository_is_made_within_another() {
         let is_refused = said.stderr.contains("remote error: access denied or repository not exported");
         assert!(is_refused, "{place}: {}", said.stderr);
     }
+    // What a push brings into a work tree may look like a repository.
+    daemon.repository("").git(["init", "-q", "site"]);
+    daemon.repository("").git(["init", "-q", "--bare", "site/planted"]);
+    for place in ["planted", "new.git", ".git/x"] {
+        let said = source.try_push(&daemon.url(&format!("site/{place}")), &["main"]);
+        let is_refused = said.stderr.contains("remote error: access denied or repository not exported");
+        assert!(is_refused, "{place}: {}", said.stderr);
+    }
+    source.push(&daemon.url("site"), &["-q", "main:other"]);
     source.push(&daemon.url("group/other.git"), &["-q", "main"]);
     for name in ["group/demo.git", "group/other.git"] {
         assert_same_repository(&source, &daemon.repository(name));

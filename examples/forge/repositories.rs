@@ -126,7 +126,8 @@ impl Repositories {
     }
 
     /// Where a repository by this name would be: below the root, wherever the name seems to lead, and in no other
-    /// repository, among whose refs or objects it would be taken for some of them.
+    /// repository, among whose refs or objects it would be taken for some of them, or in whose work tree it would have come
+    /// with a push.
     fn path(&self, name: &str) -> Option<PathBuf> {
         let name = Path::new(name.trim_start_matches('/'));
         let is_below = name.components().all(|part| matches!(part, Component::Normal(_)));
@@ -135,7 +136,7 @@ impl Repositories {
         }
         let path = self.args.root.join(name);
         let mut above = path.ancestors().skip(1).take_while(|dir| *dir != self.args.root);
-        let is_inside = above.any(|dir| dir.join("HEAD").symlink_metadata().is_ok());
+        let is_inside = above.any(|dir| [".git", "HEAD"].iter().any(|name| dir.join(name).symlink_metadata().is_ok()));
         (!is_inside).then_some(path)
     }
 
