@@ -196,14 +196,14 @@ impl Fs {
     }
 
     /// Makes the entries of a directory durable: what was created in it, renamed into it, or removed from it; where the
-    /// file system syncs no directories, as durable as it makes them by itself. Waits up to ten seconds for a file to be
-    /// closed where too many are open.
+    /// file system syncs no directories, as durable as it makes them by itself. Waits up to a second for a file to be closed
+    /// where too many are open.
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         // What is synced has happened already: refs that have moved would be called refused for want of one file.
-        for _ in 0..100 {
+        for _ in 0..20 {
             match self.try_sync_dir(path) {
                 Err(error) if syncs_no_directories(&error) => return Ok(()),
-                Err(error) if too_many_are_open(&error) => thread::sleep(Duration::from_millis(100)),
+                Err(error) if too_many_are_open(&error) => thread::sleep(Duration::from_millis(50)),
                 other => return other,
             }
         }
