@@ -1,7 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::fs::{Fs, is_absent};
+use super::fs::Fs;
 use super::name;
 use crate::{Error, ErrorKind};
 
@@ -44,7 +44,7 @@ fn is_head(fs: &Fs, path: &Path) -> io::Result<bool> {
     if let Ok(target) = fs.read_link(path) {
         return Ok(target.starts_with("refs"));
     }
-    let Some(text) = read_if_there(fs, path)? else { return Ok(false) };
+    let Some(text) = fs.read_if_there(path)? else { return Ok(false) };
     Ok(match text.strip_prefix(b"ref:") {
         Some(target) => target.trim_ascii_start().starts_with(b"refs/"),
         None => [40, 64].iter().any(|len| {
@@ -52,14 +52,6 @@ fn is_head(fs: &Fs, path: &Path) -> io::Result<bool> {
                 && text.get(*len).is_none_or(u8::is_ascii_whitespace)
         }),
     })
-}
-
-fn read_if_there(fs: &Fs, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs.read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 pub(super) fn unreadable(error: io::Error) -> Error {

@@ -90,6 +90,15 @@ impl Fs {
         std::fs::read_link(path)
     }
 
+    /// Reads a whole file; `None` if there is none.
+    pub(crate) fn read_if_there(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match self.read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether there is anything at a path.
     pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
         match self.metadata(path) {

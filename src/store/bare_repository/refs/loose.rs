@@ -49,11 +49,7 @@ pub(crate) fn read(fs: &Fs, git_dir: &Path, name: &[u8], format: ObjectFormat) -
     if !metadata.is_file() {
         return Ok(Some(Loose::Broken));
     }
-    match fs.read(&path) {
-        Ok(text) => Ok(Some(parse(&text, format))),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(fs.read_if_there(&path)?.map(|text| parse(&text, format)))
 }
 
 fn parse(text: &[u8], format: ObjectFormat) -> Loose {

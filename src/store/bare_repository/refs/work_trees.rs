@@ -70,11 +70,7 @@ impl Refs {
 
     /// What a file says, without the line feeds at its end; `None` if there is nothing.
     fn text(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-        let mut text = match self.fs.read(path) {
-            Ok(text) => text,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
-        };
+        let Some(mut text) = self.fs.read_if_there(path).map_err(unreadable)? else { return Ok(None) };
         while text.last() == Some(&b'\n') {
             text.pop();
         }
