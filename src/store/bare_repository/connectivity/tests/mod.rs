@@ -1,6 +1,7 @@
 //! Connectivity against real git: what a push brought is a set of objects, in any combination.
 
 mod pushes;
+mod random;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
