@@ -83,12 +83,14 @@
 //! # Features
 //!
 //! None is on by default. A feature adds API and changes nothing else, but for one: with `collision-detection`, which
-//! `bare-repository` turns on, `MemoryStore` looks for collisions as well, and refuses the objects in which it finds one.
+//! `bare-repository` and `object-store` turn on, `MemoryStore` looks for collisions as well, and refuses the objects in
+//! which it finds one.
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `memory` | `MemoryStore`: for tests, and for gateways that look and forget |
 //! | `bare-repository` | `BareRepository`: a repository on disk that stock git reads; turns on `collision-detection` |
+//! | `object-store` | `ObjectStoreRepository`: a repository in S3 or its kin; turns on `collision-detection` |
 //! | `http` | `HttpReceivePack`: a tower service for smart HTTP |
 //! | `collision-detection` | SHA-1 with detection of the known collision attacks; the stores use it |
 //! | `sha256` | repositories whose object format is SHA-256 |
@@ -101,10 +103,14 @@
 //! # What it is not
 //!
 //! No fetching: `git upload-pack` is another protocol. No hooks that run programs: a policy is a tower layer. No
-//! `git gc`: packs pile up until somebody runs it, as with git itself when `receive.autogc` is off.
+//! `git gc`: packs pile up until somebody runs it, as with git itself when `receive.autogc` is off. In an object store
+//! nobody can yet.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The docs name what features bring; without them the names lead nowhere.
-#![cfg_attr(not(all(feature = "memory", feature = "bare-repository")), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "memory", feature = "bare-repository", feature = "object-store")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 // No input can panic us.
 #![cfg_attr(
     not(test),

@@ -1,12 +1,15 @@
 //! Pushes that lack something: each ref is judged by itself, with each store as with git.
 
-#![cfg(all(feature = "memory", feature = "bare-repository"))]
+#![cfg(all(feature = "memory", feature = "bare-repository", feature = "object-store"))]
 
 mod support;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use object_store::memory::InMemory;
 use receive_pack::proto::{ObjectId, ObjectKind};
-use receive_pack::store::{BareRepository, MemoryStore, Store};
+use receive_pack::store::{BareRepository, Bucket, MemoryStore, ObjectStoreRepository, Store};
 use support::format::{format, made_up, oid};
 use support::git::{self, Repo};
 use support::io::Script;
@@ -18,16 +21,18 @@ const MISSING: &str = "missing necessary objects";
 
 type Refs = Vec<(String, Result<(), String>)>;
 
-/// Three servers that are pushed the same.
+/// Four servers that are pushed the same.
 struct Servers {
     git: Repo,
     bare: Repo,
     memory: MemoryStore,
+    bucket: Bucket,
 }
 
 impl Servers {
-    fn new() -> Self {
-        Self { git: Repo::bare(), bare: Repo::bare(), memory: MemoryStore::new(format()) }
+    async fn new() -> Self {
+        let bucket = Bucket::open(Arc::new(InMemory::new())).await.expect("a bucket");
+        Self { git: Repo::bare(), bare: Repo::bare(), memory: MemoryStore::new(format()), bucket }
     }
 
     /// What each of them says of each ref: the same, and then they have the same refs.
@@ -38,17 +43,23 @@ impl Servers {
         Advertised::take(&mut said);
         let git = Reply::side_band(said);
         let bare = BareRepository::open(self.bare.path()).expect("it opens");
-        for reply in [take(bare, request.clone()).await, take(self.memory.clone(), request).await] {
+        // Opened for each push: what it knows it has read.
+        let remote = ObjectStoreRepository::init(&self.bucket, "any.git", format()).await.expect("it opens");
+        for reply in [
+            take(bare, request.clone()).await,
+            take(self.memory.clone(), request.clone()).await,
+            take(remote.clone(), request).await,
+        ] {
             assert_eq!((&reply.unpack, &reply.refs), (&git.unpack, &git.refs), "{reply:?}");
             let incomplete = reply.refs.iter().any(|(_, result)| result == &Err(MISSING.to_owned()));
             assert_eq!(reply.progress.starts_with("error: "), incomplete, "{reply:?}");
         }
         let refs = self.git.refs();
         assert_eq!(self.bare.refs(), refs);
-        let memory = self.memory.refs().into_iter();
-        let memory: Vec<_> =
-            memory.map(|(name, id)| (String::from_utf8_lossy(&name).into_owned(), id.to_string())).collect();
-        assert_eq!(memory, refs);
+        let text = |(name, id): (Bytes, ObjectId)| (String::from_utf8_lossy(&name).into_owned(), id.to_string());
+        assert_eq!(self.memory.refs().into_iter().map(text).collect::<Vec<_>>(), refs);
+        let manifest = remote.manifest().await.expect("a manifest");
+        assert_eq!(manifest.refs().map(|(name, id)| text((name.clone(), *id))).collect::<Vec<_>>(), refs);
         self.bare.assert_no_leftovers();
         git.refs
     }
@@ -122,13 +133,13 @@ async fn only_the_ref_that_needs_what_is_missing_is_refused() {
         let objects = whole.all().into_iter().chain(above.all()).chain(lacking);
         let request = create([("lost", &lost), ("whole", &whole), ("above", &above)]).pack(pack_of(objects));
         let expected = told([("lost", Err(MISSING)), ("whole", Ok(())), ("above", Err(MISSING))]);
-        assert_eq!(Servers::new().push(request).await, expected);
+        assert_eq!(Servers::new().await.push(request).await, expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_ref_needs_may_be_missing_or_malformed() {
-    let servers = Servers::new();
+    let servers = Servers::new().await;
     let (whole, lost) = (Change::new("whole\n", &[]), Change::new("lost\n", &[]));
     let nonsense: (ObjectKind, &[u8]) = (ObjectKind::Commit, b"nonsense\n");
     let objects = whole.all().into_iter().chain([lost.commit(), nonsense]);
@@ -149,7 +160,7 @@ async fn what_no_ref_needs_may_be_missing_or_malformed() {
 /// A mirror with bitmaps does not send it, and nobody has it who began with `git commit-tree`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_empty_tree_is_there_without_being_sent() {
-    let servers = Servers::new();
+    let servers = Servers::new().await;
     let empty = Change { tree: Vec::new(), ..Change::new("", &[]) };
     let tree = object_id(format(), ObjectKind::Tree, &empty.tree);
     let first = Change { commit: pack::commit(&tree, &[]), ..empty };
@@ -173,7 +184,7 @@ async fn the_empty_tree_is_there_without_being_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_to_an_object_of_another_kind_leads_nowhere() {
-    let servers = Servers::new();
+    let servers = Servers::new().await;
     let whole = Change::new("whole\n", &[]);
     // Its tree is a blob: one of the push, and one that is there already.
     let wrong = Change { commit: pack::commit(&blob_id(b"whole\n"), &[]), ..Change::new("", &[]) };
@@ -186,7 +197,7 @@ async fn a_link_to_an_object_of_another_kind_leads_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_git_cannot_walk_through_is_refused_and_nothing_else() {
-    let servers = Servers::new();
+    let servers = Servers::new().await;
     let whole = Change::new("whole\n", &[]);
     let (commit, tree) = (whole.id(), object_id(format(), ObjectKind::Tree, &whole.tree));
     let (blob, upper) = (blob_id(b"whole\n"), commit.to_string().to_uppercase());
@@ -253,7 +264,7 @@ fn tag_of(object: &dyn std::fmt::Display, rest: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_ref_that_brings_a_new_root_is_refused_to_a_shallow_client() {
-    let servers = Servers::new();
+    let servers = Servers::new().await;
     let root = Change::new("root\n", &[]);
     let (cut, whole) = (Change::new("cut\n", &[root.id()]), Change::new("whole\n", &[]));
     let tip = Change::new("tip\n", &[cut.id()]);

@@ -81,6 +81,42 @@ fn child_pushes_into_a_bare_repository() {
     report_peak();
 }
 
+/// What a push into an object store may take: two parts of 8 MiB on their way, each once as it is sent, and what any push
+/// takes.
+#[cfg(feature = "object-store")]
+const UPLOAD: u64 = 56 * MIB;
+
+#[cfg(feature = "object-store")]
+#[test]
+fn peak_memory_of_a_push_into_an_object_store_does_not_grow_with_it() {
+    let Some(s3) = support::s3::S3::seaweedfs() else { return };
+    let [less, more] =
+        [50, 500].map(|size| peak_of_child("child_pushes_into_an_object_store", &format!("{} {size}", s3.address())));
+    println!("peaks in KiB for pushes of 50 and 500 MiB: {} and {}", less / 1024, more / 1024);
+    assert!(
+        more.abs_diff(less) < BOUND && more < UPLOAD,
+        "the peaks for packs of 50 and 500 MiB: {less}, {more} bytes"
+    );
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+#[ignore = "a child of the test above"]
+fn child_pushes_into_an_object_store() {
+    use receive_pack::store::{Bucket, ObjectStoreRepository};
+
+    let Some((address, reader)) = task() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let (served, _) = runtime.expect("a runtime").block_on(async {
+        let bucket = Bucket::open(support::s3::store_at(&address)).await.expect("a bucket");
+        let path = format!("memory-{}.git", std::process::id());
+        let repository = ObjectStoreRepository::init(&bucket, &path, format()).await.expect("a repository");
+        serve(repository, reader).await
+    });
+    assert!(served.expect("the push is served").report().expect("a report").is_ok());
+    report_peak();
+}
+
 #[test]
 fn peak_memory_of_decoding_and_verifying_does_not_grow_with_the_push() {
     assert_bounded("child_decodes_and_verifies", "objects");

@@ -9,11 +9,16 @@
 //! |---|---|
 //! | `memory` | [`MemoryStore`]: for tests, and for gateways that look and forget |
 //! | `bare-repository` | [`BareRepository`]: a directory that stock git reads |
+//! | `object-store` | [`ObjectStoreRepository`]: a repository in S3 or its kin, for those who outgrow one machine |
 
 pub(crate) mod ancestry;
 #[cfg(feature = "bare-repository")]
 pub(crate) mod bare_repository;
-#[cfg(any(feature = "memory", feature = "bare-repository"))]
+#[cfg(any(feature = "bare-repository", feature = "object-store"))]
+mod batches;
+#[cfg(any(feature = "bare-repository", feature = "object-store"))]
+mod blocking;
+#[cfg(any(feature = "memory", feature = "bare-repository", feature = "object-store"))]
 mod complete;
 mod contract;
 #[cfg(feature = "_index")]
@@ -23,8 +28,14 @@ pub(crate) mod index;
 pub(crate) mod links;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "object-store")]
+mod object_store;
+#[cfg(any(feature = "memory", feature = "object-store"))]
+mod ref_map;
 #[cfg(feature = "_index")]
 mod scan;
+#[cfg(any(feature = "bare-repository", feature = "object-store"))]
+mod unique;
 
 #[cfg(feature = "bare-repository")]
 pub use bare_repository::{BareQuarantine, BareRepository};
@@ -35,5 +46,7 @@ pub use index::PackLimits;
 pub(crate) use memory::PackBytes;
 #[cfg(feature = "memory")]
 pub use memory::{MemoryQuarantine, MemoryStore};
+#[cfg(feature = "object-store")]
+pub use object_store::{Bucket, Manifest, ManifestPack, ObjectStoreQuarantine, ObjectStoreRepository};
 #[cfg(feature = "_index")]
 pub use scan::Scan;

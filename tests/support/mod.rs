@@ -16,6 +16,8 @@ pub mod memory;
 pub mod pack;
 pub mod request;
 pub mod rng;
+#[cfg(feature = "object-store")]
+pub mod s3;
 pub mod server;
 #[cfg(feature = "http")]
 pub mod slow_store;

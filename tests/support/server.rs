@@ -55,6 +55,7 @@ pub fn example(name: &str) -> PathBuf {
         ("bare-repository", cfg!(feature = "bare-repository")),
         ("collision-detection", cfg!(feature = "collision-detection")),
         ("http", cfg!(feature = "http")),
+        ("object-store", cfg!(feature = "object-store")),
         ("sha256", cfg!(feature = "sha256")),
         ("sirocco", cfg!(feature = "sirocco")),
         ("_bench", cfg!(feature = "_bench")),
@@ -189,7 +190,18 @@ impl Server {
     /// the tests. Its first line must name a URL `git://…/…`.
     #[track_caller]
     pub fn start<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Self {
+        Self::start_in(name, args, [])
+    }
+
+    /// The same, with more in its environment.
+    #[track_caller]
+    pub fn start_in<S: AsRef<OsStr>>(
+        name: &str,
+        args: impl IntoIterator<Item = S>,
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let mut command = Command::new(example(name));
+        command.envs(environment);
         if name != "proxy" {
             command.args(["--object-format", format().name()]);
         }

@@ -394,20 +394,3 @@ impl PackFile for File {
         File::write_all_at(self, bytes, offset)
     }
 }
-
-/// Letters and digits that no other call gives, for names of temporary files: those who mind a clash create with
-/// `O_EXCL`.
-pub(crate) fn unique_suffix() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    // The standard library seeds this from the operating system, and each new one differently.
-    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    let mut number = hasher.finish();
-    let mut suffix = String::with_capacity(8);
-    for _ in 0..8 {
-        let digit = u32::try_from(number % 36).unwrap_or_default();
-        suffix.push(char::from_digit(digit, 36).unwrap_or('0'));
-        number /= 36;
-    }
-    suffix
-}

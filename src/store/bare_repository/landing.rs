@@ -1,23 +1,22 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connectivity::Check;
 use super::current_branch::CurrentBranches;
 use super::known;
-use super::migrate::pack_name;
 use super::reading::Reading;
 use super::refs::{Mode, Reflog, Update};
 use super::sealed::{Sealed, SealedPack, Stored};
 use super::store::BareRepository;
 use super::writer::{PackWriter, cannot_write};
 use super::{alternates, shallow};
+use crate::Error;
 use crate::proto::{Command, ObjectId, Report};
 use crate::push::{Meter, Progress, UpdateRequest};
+use crate::store::blocking::Cancelled;
 use crate::store::complete::{self, Objects, PackIds as _, Targets};
 use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Budget, complete_thin};
-use crate::{Error, ErrorKind};
+use crate::store::unique::pack_name;
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
 ///
@@ -34,17 +33,17 @@ use crate::{Error, ErrorKind};
 pub(super) struct Landing {
     store: BareRepository,
     progress: Progress,
-    cancelled: Arc<AtomicBool>,
+    cancelled: Cancelled,
 }
 
 impl Landing {
     pub(super) fn new(store: BareRepository, progress: Progress) -> Self {
-        Self { store, progress, cancelled: Arc::default() }
+        Self { store, progress, cancelled: Cancelled::default() }
     }
 
-    /// Set to true, it ends the landing with an error, unless the refs are about to move.
-    pub(super) fn cancel(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.cancelled)
+    /// What ends the landing with an error, unless the refs are about to move.
+    pub(super) fn cancelled(&self) -> Cancelled {
+        self.cancelled.clone()
     }
 
     /// Lands a sealed push; says what became of each ref. Blocks.
@@ -77,10 +76,7 @@ impl Landing {
     }
 
     fn go_on(&self) -> Result<(), Error> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Store, "the push was cancelled"));
-        }
-        Ok(())
+        self.cancelled.go_on()
     }
 
     /// Indexes the pack and makes its objects durable; `None` if there are none, as for a new ref to a known commit.

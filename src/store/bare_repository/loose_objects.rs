@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::fs::{File, Fs, is_absent, unique_suffix};
+use super::fs::{File, Fs, is_absent};
 use crate::proto::{ObjectId, ObjectKind};
+use crate::store::unique::unique_suffix;
 
 /// The objects of a small push, each of which becomes a file of its own (gitformat-loose).
 ///

@@ -1,35 +1,29 @@
 use std::fmt;
-use std::future::Future;
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use super::Odb;
 use super::incoming::Brought;
 use super::landing::Landing;
 use super::sealed::Sealed;
-use super::store::{BareRepository, blocking};
+use super::store::BareRepository;
 use super::writer::PackWriter;
+use crate::Error;
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::Quarantine;
+use crate::store::batches::{Batches, FrameWriter as _, out_of_order};
+use crate::store::blocking::{Landed, blocking};
 use crate::store::complete::Objects as _;
-use crate::{Error, ErrorKind};
 
 /// A push on its way into a [`BareRepository`].
-///
-/// Frames are gathered into batches, and while one batch is hashed and written on a blocking thread the next is decoded:
-/// two batches, and what they point into, are all the memory that the body of a push takes here.
 pub struct BareQuarantine {
     store: BareRepository,
     progress: Progress,
-    batch: Vec<PackFrame>,
-    batch_bytes: usize,
     /// How long the pack is so far.
     pack_bytes: u64,
     stage: Stage,
@@ -37,30 +31,19 @@ pub struct BareQuarantine {
 
 /// How far the push is.
 enum Stage {
-    /// The push has no pack.
-    Empty,
-    Idle(Box<PackWriter>),
-    /// On a blocking thread, with a batch.
-    Busy(JoinHandle<Result<Box<PackWriter>, Error>>),
+    /// With where the pack goes, if the push has one.
+    Writing(Option<Batches<PackWriter>>),
     /// With the pack, if there is one and something is in it.
     Sealed(Option<Arc<Sealed>>),
     /// Something went wrong, or was broken off.
     Lost,
 }
 
-/// Bytes, on the wire and inflated together, that make a batch: large enough to be worth the way to another thread.
-const BATCH: usize = 512 << 10;
-
 impl BareQuarantine {
-    /// For a push without a pack.
-    pub(super) fn without_pack(store: BareRepository, progress: Progress) -> Self {
-        Self { store, progress, batch: Vec::new(), batch_bytes: 0, pack_bytes: 0, stage: Stage::Empty }
-    }
-
-    /// For a push with a pack.
-    pub(super) fn new(store: BareRepository, progress: Progress) -> Self {
-        let stage = Stage::Idle(Box::new(PackWriter::new(&store, &progress)));
-        Self { store, progress, batch: Vec::new(), batch_bytes: 0, pack_bytes: 0, stage }
+    /// For a push with a pack, or one without.
+    pub(super) fn new(store: BareRepository, progress: Progress, has_pack: bool) -> Self {
+        let writer = has_pack.then(|| Batches::new(PackWriter::new(&store, &progress)));
+        Self { store, progress, pack_bytes: 0, stage: Stage::Writing(writer) }
     }
 
     /// Refuses a pack that is longer than it may be.
@@ -71,47 +54,10 @@ impl BareQuarantine {
         }
     }
 
-    /// Waits for the writer to come back.
-    async fn idle(&mut self) -> Result<(), Error> {
-        let Stage::Busy(task) = &mut self.stage else { return Ok(()) };
-        let result = task.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Store, "the thread that writes the pack did not end").with_source(error))
-        });
-        self.stage = Stage::Lost;
-        self.stage = Stage::Idle(result?);
-        Ok(())
-    }
-
-    fn take_writer(&mut self) -> Result<Box<PackWriter>, Error> {
-        match mem::replace(&mut self.stage, Stage::Lost) {
-            Stage::Idle(writer) => Ok(writer),
-            other => {
-                self.stage = other;
-                Err(out_of_order())
-            }
-        }
-    }
-
-    /// Sends the batch to a blocking thread, once the one before is done.
-    async fn send_batch(&mut self) -> Result<(), Error> {
-        self.idle().await?;
-        let mut writer = self.take_writer()?;
-        let batch = mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        self.stage = Stage::Busy(spawn_blocking(move || {
-            writer.write(batch)?;
-            Ok(writer)
-        }));
-        Ok(())
-    }
-
-    /// Does a part of the landing on a blocking thread; it is told to stop if nobody waits for it any more.
-    fn land<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Landing) -> Result<T, Error> + Send + 'static,
-    ) -> CancelOnDrop<T> {
+    /// Does a part of the landing on a blocking thread.
+    fn land<T: Send + 'static>(&self, work: impl FnOnce(&Landing) -> Result<T, Error> + Send + 'static) -> Landed<T> {
         let landing = Landing::new(self.store.clone(), self.progress.clone());
-        CancelOnDrop { cancel: landing.cancel(), task: spawn_blocking(move || work(&landing)) }
+        Landed::new(landing.cancelled(), spawn_blocking(move || work(&landing)))
     }
 
     fn sealed(&self) -> Option<&Arc<Sealed>> {
@@ -140,32 +86,29 @@ impl Quarantine for BareQuarantine {
     async fn write(&mut self, frame: PackFrame) -> Result<(), Error> {
         self.pack_bytes = self.pack_bytes.saturating_add(frame.wire_len() as u64);
         self.judge_size(self.pack_bytes)?;
-        // The frame itself counts, too: of the smallest entries there are a hundred thousand in a megabyte.
-        self.batch_bytes = self.batch_bytes.saturating_add(frame.wire_len()).saturating_add(size_of::<PackFrame>());
-        if let PackFrame::Object(object) = &frame {
-            self.batch_bytes = self.batch_bytes.saturating_add(object.data().len());
+        match &mut self.stage {
+            Stage::Writing(Some(batches)) => batches.write(frame).await,
+            _ => Err(out_of_order()),
         }
-        self.batch.push(frame);
-        if self.batch_bytes >= BATCH {
-            self.send_batch().await?;
-        }
-        Ok(())
     }
 
     async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
         // With its trailer.
         self.judge_size(complete.pack_len())?;
-        self.idle().await?;
-        let writer = if let Stage::Empty = self.stage { None } else { Some(self.take_writer()?) };
-        let (batch, complete, mut judged) = (mem::take(&mut self.batch), *complete, request.clone());
+        let Stage::Writing(batches) = mem::replace(&mut self.stage, Stage::Lost) else { return Err(out_of_order()) };
+        let pack = match (batches, complete.checksum()) {
+            (Some(batches), Some(checksum)) => Some((batches.finish().await?, *checksum)),
+            _ => None,
+        };
+        let mut judged = request.clone();
         let (sealed, judged) = self
             .land(move |landing| {
-                let sealed = match (writer, complete.checksum()) {
-                    (Some(mut writer), Some(checksum)) => {
+                let sealed = match pack {
+                    Some(((mut writer, batch), checksum)) => {
                         writer.write(batch)?;
-                        landing.seal(*writer, checksum)?
+                        landing.seal(*writer, &checksum)?
                     }
-                    _ => None,
+                    None => None,
                 };
                 landing.check_connectivity(&mut judged, sealed.as_ref())?;
                 landing.judge_hidden(&mut judged);
@@ -198,53 +141,26 @@ impl Quarantine for BareQuarantine {
     }
 
     async fn abort(mut self) {
-        // What went wrong with the last batch does not matter any more.
-        let _ = self.idle().await;
-        let stage = mem::replace(&mut self.stage, Stage::Lost);
-        let _ = blocking(move || {
-            drop(stage);
-            Ok(())
-        })
-        .await;
-    }
-}
-
-fn out_of_order() -> Error {
-    Error::new(ErrorKind::Store, "a push is written, then sealed, then committed")
-}
-
-/// A landing that nobody waits for any more is told to stop; it does, as long as no ref has moved.
-struct CancelOnDrop<T> {
-    cancel: Arc<AtomicBool>,
-    task: JoinHandle<Result<T, Error>>,
-}
-
-impl<T> Future for CancelOnDrop<T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(Pin::new(&mut self.task).poll(cx)).unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Store, "the thread that lands the push did not end").with_source(error))
-        }))
-    }
-}
-
-impl<T> Drop for CancelOnDrop<T> {
-    fn drop(&mut self) {
-        self.cancel.store(true, Ordering::Relaxed);
+        match mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Writing(Some(batches)) => batches.abort().await,
+            stage => {
+                let _ = blocking(move || {
+                    drop(stage);
+                    Ok(())
+                })
+                .await;
+            }
+        }
     }
 }
 
 /// Removing the quarantine's files may block, so it is left to a blocking thread where there is one.
 impl Drop for BareQuarantine {
     fn drop(&mut self) {
-        let stage = mem::replace(&mut self.stage, Stage::Lost);
-        match (stage, tokio::runtime::Handle::try_current()) {
-            (stage @ (Stage::Idle(_) | Stage::Sealed(Some(_))), Ok(runtime)) => {
-                drop(runtime.spawn_blocking(move || drop(stage)));
-            }
-            // A busy writer is dropped by its own thread when it is done.
-            (stage, _) => drop(stage),
+        if let Stage::Sealed(Some(sealed)) = mem::replace(&mut self.stage, Stage::Lost)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            drop(runtime.spawn_blocking(move || drop(sealed)));
         }
     }
 }

@@ -2,8 +2,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::fs::{File, Fs, unique_suffix};
+use super::fs::{File, Fs};
 use crate::store::index::{Aside, AsideFile};
+use crate::store::unique::unique_suffix;
 
 /// `objects/tmp_objdir-incoming-*`: the name that git gives its quarantines, and that `git prune` clears away should the
 /// process die. It is made when the first file is: a small push needs none. Dropped, it is removed with all that is in it.

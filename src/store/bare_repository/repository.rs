@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::alternates::LentRefs;
 use super::find::{self, is_git_dir};
-use super::fs::{Fs, unique_suffix};
+use super::fs::Fs;
 use super::refs::{Logging, Refs, RefsOptions};
 use super::rules::{Rules, boolean, missing_value};
 use super::shared::Shared;
 use super::{Odb, configuration};
 use crate::Error;
 use crate::proto::{HiddenRefs, ObjectFormat};
+use crate::store::unique::unique_suffix;
 
 /// A Git repository on disk (gitrepository-layout): where its parts are and what its configuration says.
 #[derive(Clone, Debug)]

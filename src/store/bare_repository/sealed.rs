@@ -2,7 +2,6 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use super::connectivity::Links;
 use super::fs::File;
 use super::incoming::Brought;
 use super::loose_objects::LooseObjects;
@@ -11,6 +10,7 @@ use super::quarantine_directory::QuarantineDirectory;
 use super::repository::Repository;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::index::{Budget, Index};
+use crate::store::links::Links;
 
 /// The objects of a push, resolved, in memory or in quarantine, where nobody but us sees them.
 pub(super) struct Sealed {

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use super::current_branch::Deny;
 use super::quarantine::BareQuarantine;
 use super::{Odb, Repository, alternates, shallow, sweep, unpack};
+use crate::Error;
 use crate::fsck::Checks;
 use crate::proto::{Advertisement, HiddenRefs, ObjectFormat, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
+use crate::store::blocking::blocking;
 use crate::store::examine::Examine;
 use crate::store::{PackLimits, Scan, Store};
-use crate::{Error, ErrorKind};
 
 /// A bare repository on disk, as stock git reads and writes it.
 ///
@@ -88,11 +89,11 @@ impl BareRepository {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is none at this path; [`ErrorKind::Store`] if there is one that this crate cannot
-    /// write: with an extension that it does not know, with reftables, with an `includeIf` in its configuration (`include` is
-    /// followed), or with alternates that cannot be followed. (Of
-    /// these git leaves out what is a file, is the repository itself, or leads back to it; here they have to be mended,
-    /// and those of an alternate have to be absolute paths.)
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is none at this path;
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store) if there is one that this crate cannot write: with an extension that
+    /// it does not know, with reftables, with an `includeIf` in its configuration (`include` is followed), or with
+    /// alternates that cannot be followed. (Of these git leaves out what is a file, is the repository itself, or leads
+    /// back to it; here they have to be mended, and those of an alternate have to be absolute paths.)
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::new(Repository::open(path.as_ref())?)
     }
@@ -268,19 +269,6 @@ impl Store for BareRepository {
     }
 
     async fn quarantine(&self, request: &UpdateRequest, progress: Progress) -> Result<BareQuarantine, Error> {
-        if !request.has_pack() {
-            return Ok(BareQuarantine::without_pack(self.clone(), progress));
-        }
-        Ok(BareQuarantine::new(self.clone(), progress))
-    }
-}
-
-/// Runs `work` where it may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::new(ErrorKind::Store, "a blocking task did not end").with_source(error)),
+        Ok(BareQuarantine::new(self.clone(), progress, request.has_pack()))
     }
 }

@@ -1,7 +1,6 @@
 use std::io;
 use std::sync::Arc;
 
-use super::connectivity::Links;
 use super::incoming_pack::IncomingPack;
 use super::quarantine_directory::QuarantineDirectory;
 use super::store::BareRepository;
@@ -9,8 +8,10 @@ use super::unpack::Unpack;
 use crate::Error;
 use crate::proto::PackFrame;
 use crate::push::Progress;
+use crate::store::batches::FrameWriter;
 use crate::store::examine::Examination;
 use crate::store::index::{IndexOptions, Indexer, Visit as _, Worker as _};
+use crate::store::links::Links;
 
 /// The blocking half of a quarantine: the directory, the pack that grows in it, and what is known of its entries.
 pub(super) struct PackWriter {
@@ -38,9 +39,10 @@ impl PackWriter {
         let indexer = Indexer::new(options);
         Self { pack, indexer, links, examination, unpack, directory }
     }
+}
 
-    /// Hashes and writes some frames.
-    pub(super) fn write(&mut self, frames: Vec<PackFrame>) -> Result<(), Error> {
+impl FrameWriter for PackWriter {
+    fn write(&mut self, frames: Vec<PackFrame>) -> Result<(), Error> {
         let others = (&self.examination, &self.unpack);
         let visit = (&self.links, &others);
         let mut worker = visit.worker();

@@ -19,7 +19,7 @@
 
 mod content;
 mod delta;
-#[cfg(any(feature = "bare-repository", test))]
+#[cfg(any(feature = "bare-repository", feature = "object-store", test))]
 mod files;
 mod groups;
 mod lookup;
@@ -31,6 +31,8 @@ mod resolve;
 mod seam;
 mod spool;
 mod spool_file;
+#[cfg(any(feature = "object-store", test))]
+mod stored;
 mod table;
 mod thin;
 mod walk;
@@ -50,9 +52,11 @@ pub use options::PackLimits;
 #[cfg(feature = "bare-repository")]
 pub(crate) use read::LINK;
 pub(crate) use read::ObjectReader;
-#[cfg(any(feature = "bare-repository", feature = "_fuzzing", test))]
+#[cfg(any(feature = "bare-repository", feature = "object-store", feature = "_fuzzing", test))]
 pub(crate) use seam::{Aside, AsideFile};
 pub(crate) use seam::{Bases, ReadAt, Visit, Worker};
+#[cfg(feature = "object-store")]
+pub(crate) use stored::StoredIndex;
 pub(crate) use thin::{PackFile, complete_thin};
 #[cfg(feature = "_bench")]
 pub use whole::index_pack;

@@ -1,15 +1,50 @@
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use super::content::{Budget, Content, Maker};
 use super::lookup::Index;
-use super::options::{PackLimits, limit_exceeded};
+use super::options::{Hashing, PackLimits, limit_exceeded};
 use super::seam::ReadAt;
 use crate::proto::{EntryKind, ObjectId, ObjectKind};
 use crate::{Error, ErrorKind};
 
+/// Where the entries of a pack are. They have numbers, in an order of its own.
+pub(crate) trait Entries {
+    /// How many there are.
+    fn len(&self) -> u32;
+
+    /// The first entry with this id.
+    fn find(&self, id: &ObjectId) -> Result<Option<u32>, Error>;
+
+    /// The entry that begins at this byte of the pack.
+    fn entry_at(&self, offset: u64) -> Result<Option<u32>, Error>;
+
+    /// The bytes of the pack that an entry takes.
+    fn span(&self, entry: u32) -> Result<Range<u64>, Error>;
+}
+
+/// Numbered in the order of the pack.
+impl Entries for Index {
+    fn len(&self) -> u32 {
+        self.table.len()
+    }
+
+    fn find(&self, id: &ObjectId) -> Result<Option<u32>, Error> {
+        Ok(self.entry_of(id))
+    }
+
+    fn entry_at(&self, offset: u64) -> Result<Option<u32>, Error> {
+        Ok(self.table.entry_at(offset))
+    }
+
+    fn span(&self, entry: u32) -> Result<Range<u64>, Error> {
+        Ok(self.table.offset(entry)..self.table.end_of(entry))
+    }
+}
+
 /// Reads objects of an indexed pack by their ids. It is worth keeping for the next object.
-pub(crate) struct ObjectReader<'a, P> {
-    index: &'a Index,
+pub(crate) struct ObjectReader<'a, P, E = Index> {
+    entries: &'a E,
     maker: Maker<'a, P>,
     limits: PackLimits,
     budget: Option<&'a Budget>,
@@ -42,20 +77,32 @@ impl Index {
         max_len: u64,
         budget: Option<&'a Budget>,
     ) -> ObjectReader<'a, P> {
+        ObjectReader::new(self, pack, self.table.end, self.hashing, max_len, budget)
+    }
+}
+
+impl<'a, P: ReadAt, E: Entries> ObjectReader<'a, P, E> {
+    /// Reads objects of at most `max_len` bytes out of the pack, whose last entry ends at `end`.
+    pub(super) fn new(
+        entries: &'a E,
+        pack: &'a P,
+        end: u64,
+        hashing: Hashing,
+        max_len: u64,
+        budget: Option<&'a Budget>,
+    ) -> Self {
         let limits = PackLimits {
             delta_result: max_len,
             structured_object: max_len,
             in_memory: u64::MAX,
             // A longer chain goes in a circle.
-            chain_depth: self.len(),
+            chain_depth: entries.len(),
             ..PackLimits::default()
         };
-        let maker = Maker::new(pack, self.table.end, self.hashing, limits, None, budget);
-        ObjectReader { index: self, maker, limits, budget, held: Held::default() }
+        let maker = Maker::new(pack, end, hashing, limits, None, budget);
+        Self { entries, maker, limits, budget, held: Held::default() }
     }
-}
 
-impl<P: ReadAt> ObjectReader<'_, P> {
     /// The object with this id, `None` if the pack does not hold it. The object and one of the bases that it is made
     /// from are in memory at a time, and a few MiB of what was read before.
     ///
@@ -64,16 +111,19 @@ impl<P: ReadAt> ObjectReader<'_, P> {
     /// [`LimitExceeded`](ErrorKind::LimitExceeded) if it, or one of its bases, is too long, or if the budget is spent;
     /// [`Store`](ErrorKind::Store) if the pack cannot be read any more.
     pub(crate) fn read(&mut self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        let Some(entry) = self.index.entry_of(id) else { return Ok(None) };
+        let Some(entry) = self.entries.find(id)? else { return Ok(None) };
         let mut chain = self.chain(entry)?;
-        let table = &self.index.table;
         let mut last = chain.pop().ok_or_else(super::resolve::lost)?;
         let (kind, mut content) = match self.held.objects.get(&last) {
             Some((kind, data)) => (*kind, Content::Memory(data.clone())),
-            None => self.maker.whole(table.offset(last), table.end_of(last), self.limits.delta_result)?,
+            None => {
+                let span = self.entries.span(last)?;
+                self.maker.whole(span.start, span.end, self.limits.delta_result)?
+            }
         };
         while let Some(delta) = chain.pop() {
-            let made = self.maker.delta(table.offset(delta), table.end_of(delta), kind, &content, true)?;
+            let span = self.entries.span(delta)?;
+            let made = self.maker.delta(span.start, span.end, kind, &content, true)?;
             let base = std::mem::replace(&mut content, made.content);
             self.hold(last, kind, base);
             last = delta;
@@ -83,6 +133,19 @@ impl<P: ReadAt> ObjectReader<'_, P> {
             self.hold(last, kind, Content::Memory(data.clone()));
         }
         Ok(Some((kind, data)))
+    }
+
+    /// What it takes to read an object: as if each that it is made of were as long as the longest of them that stands there.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn cost(&mut self, id: &ObjectId) -> Result<u64, Error> {
+        let Some(entry) = self.entries.find(id)? else { return Ok(0) };
+        let chain = self.chain(entry)?;
+        let mut longest = 0;
+        for entry in &chain {
+            let span = self.entries.span(*entry)?;
+            longest = longest.max(self.maker.entry(span.start, span.end)?.size);
+        }
+        Ok(longest.saturating_add(LINK).saturating_mul(chain.len() as u64))
     }
 
     /// Keeps an object of which others may be made, as long as there is room.
@@ -99,21 +162,21 @@ impl<P: ReadAt> ObjectReader<'_, P> {
 
     /// The entries from this one to an object that is at hand: whole in the pack, or held.
     fn chain(&mut self, entry: u32) -> Result<Vec<u32>, Error> {
-        let table = &self.index.table;
         let mut chain = vec![entry];
         let mut last = entry;
         loop {
             if self.held.objects.contains_key(&last) {
                 return Ok(chain);
             }
-            let base = match self.maker.entry(table.offset(last), table.end_of(last))?.kind {
-                EntryKind::OfsDelta { base_offset } => table.entry_at(base_offset),
-                EntryKind::RefDelta { base } => self.index.entry_of(&base),
+            let span = self.entries.span(last)?;
+            let base = match self.maker.entry(span.start, span.end)?.kind {
+                EntryKind::OfsDelta { base_offset } => self.entries.entry_at(base_offset)?,
+                EntryKind::RefDelta { base } => self.entries.find(&base)?,
                 _ => return Ok(chain),
             };
             self.budget.map_or(Ok(()), |budget| budget.spend(LINK))?;
             last = base.ok_or_else(|| {
-                Error::new(ErrorKind::Store, "the base of a delta is not in the pack").with_offset(table.offset(last))
+                Error::new(ErrorKind::Store, "the base of a delta is not in the pack").with_offset(span.start)
             })?;
             chain.push(last);
             // Among entries with the same id a delta may find one that is made from itself.
@@ -161,7 +224,7 @@ impl Held {
     }
 }
 
-impl<P> std::fmt::Debug for ObjectReader<'_, P> {
+impl<P, E> std::fmt::Debug for ObjectReader<'_, P, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ObjectReader").field("limits", &self.limits).finish_non_exhaustive()
     }

@@ -3,7 +3,6 @@
 mod links;
 mod pack;
 mod quarantine;
-mod refs;
 mod store;
 
 #[cfg(feature = "_fuzzing")]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::links::Links;
 use super::pack::Bytes;
-use super::refs::move_refs;
 use super::store::{Brought, Pack};
 use crate::proto::{Complete, ObjectId, ObjectKind, PackFrame, Report};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::complete::{self, Exact, Objects, PackIds};
 use crate::store::examine::{Examination, MAX_SPECIAL_FILE};
 use crate::store::index::{Budget, IndexOptions, Indexer, Visit, Worker, complete_thin};
+use crate::store::ref_map;
 use crate::store::{MemoryStore, Quarantine};
 use crate::{Error, ErrorKind};
 
@@ -157,7 +157,8 @@ impl Quarantine for MemoryQuarantine {
         let has_pack = pack.is_some();
         // The refs are asked for the objects as well.
         repository.packs.extend(pack);
-        move_refs(&mut repository, &mut request);
+        ref_map::judge(&repository.refs, |id| repository.kind_of(id), &mut request);
+        ref_map::apply(&mut repository.refs, &request);
         if has_pack && request.is_refused() {
             repository.packs.pop();
         }

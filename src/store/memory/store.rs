@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,7 @@ use crate::store::complete::{Objects, PackIds, Trust, built_in};
 use crate::store::examine::Examine;
 use crate::store::index::{Bases, Budget, Index, ObjectReader};
 use crate::store::links::Malformed;
+use crate::store::ref_map::RefMap;
 use crate::store::{PackLimits, Scan, Store};
 
 /// A repository in memory: for tests, previews, and gateways that look at a push and forget it.
@@ -43,7 +44,7 @@ pub struct MemoryStore {
 /// What all clones share.
 #[derive(Debug, Default)]
 pub(super) struct Repository {
-    pub(super) refs: BTreeMap<Bytes, ObjectId>,
+    pub(super) refs: RefMap,
     pub(super) packs: Vec<Arc<Pack>>,
 }
 

@@ -1,11 +1,10 @@
 use std::collections::{HashMap, HashSet};
 
-use super::Links;
 use super::reach::Reached;
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::complete::{Exact, Missing, Objects, PackIds};
-use crate::store::links;
+use crate::store::links::{self, Links};
 
 /// Everything that is needed to say whether the new values of refs are complete.
 #[derive(Clone, Copy)]
@@ -83,7 +82,7 @@ impl<'a> Check<'a> {
             }
             Ok(complete)
         };
-        links.map_or(Ok(()), |links| links.spill.for_each(each))?;
+        links.map_or(Ok(()), |links| links.for_each(each))?;
         Ok(complete && self.settle(&mut externals, reached)?)
     }
 

@@ -1,6 +1,6 @@
 //! Whether everything that the new refs need is there: before any ref moves, and without inflating the push again.
 //!
-//! While the pack's objects are resolved, [`Links`] sees each commit, tree and tag once and writes down what they
+//! While the pack's objects are resolved, [`Links`](crate::store::links::Links) sees each commit, tree and tag once and writes down what they
 //! point at. When all are known, [`Check`] asks for each target:
 //!
 //! 1. Is it in the pack? Then what it needs in turn has been written down as well.
@@ -20,12 +20,9 @@
 //! Nothing here recurses, whatever the shape of the objects.
 
 mod check;
-mod collect;
 mod held;
 mod reach;
-mod spill;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use check::Check;
-pub(crate) use collect::Links;

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::{Bases, Budget, IndexOptions, complete_thin};
+use super::super::stored::StoredIndex;
+use super::super::{Bases, Budget, Index, IndexOptions, complete_thin};
 use super::pack::{Builder, Memory, NoBases, Seen, copy, delta, index, insert, options};
-use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::{Error, ErrorKind};
 
 /// A bare repository in a directory that is removed with it.
 pub(super) struct Repository(PathBuf, ObjectFormat);
@@ -170,6 +171,68 @@ fn packs_of_git_get_the_files_of_git() {
     check(&repository, &ids, 3);
     check(&repository, &repository.pack(&[], "main~149\n"), 1);
     check(&repository, &Memory(repository.git(&["pack-objects", "--stdout", "-q"], b"")), 1);
+}
+
+/// The index files of a pack, which lie somewhere, and the pack.
+fn stored(repository: &Repository, arguments: &[&str]) -> (Index, Memory, Memory, Memory) {
+    let pack = repository.pack(arguments, "main\nv1\n");
+    let (index, checksum) = index(&pack, options(), &NoBases, &(), 2).unwrap();
+    let (mut idx, mut rev) = (Vec::new(), Vec::new());
+    index.write_idx(&checksum, &mut idx).unwrap();
+    index.write_rev(&checksum, &mut rev).unwrap();
+    (index, pack, Memory(idx), Memory(rev))
+}
+
+#[test]
+fn objects_are_read_by_the_index_files_of_a_pack() {
+    let repository = Repository::with_history(ObjectFormat::Sha1);
+    for arguments in [&["--delta-base-offset"][..], &[]] {
+        let (index, pack, idx, rev) = stored(&repository, arguments);
+        let stored = StoredIndex::open(idx, rev, ObjectFormat::Sha1, pack.0.len() as u64).unwrap();
+        let mut reader = stored.reader(&pack, 1 << 20);
+        for ((id, kind), place) in index.objects().zip(0..) {
+            assert_eq!(stored.place_of(&id).unwrap(), Some(place));
+            let (read_kind, data) = reader.read(&id).unwrap().unwrap();
+            assert_eq!((read_kind, super::pack::id_of(kind, &data)), (kind, id));
+        }
+        for absent in [[0; 20], [0xff; 20], [0x77; 20]] {
+            let absent = ObjectId::from_bytes(&absent).unwrap();
+            assert_eq!((stored.place_of(&absent).unwrap(), reader.read(&absent).unwrap()), (None, None));
+        }
+        let (large, _) = index.objects().find(|(_, kind)| *kind == ObjectKind::Blob).unwrap();
+        assert_eq!(stored.reader(&pack, 1000).read(&large).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    }
+}
+
+/// A pack of whose indexes some bytes were written over: an error, another object, and no panic.
+#[test]
+fn damaged_index_files_are_no_trouble() {
+    let repository = Repository::with_history(ObjectFormat::Sha1);
+    let (index, pack, idx, rev) = stored(&repository, &["--delta-base-offset"]);
+    let ids: Vec<_> = index.objects().map(|(id, _)| id).step_by(97).collect();
+    let mut errors = 0;
+    for value in [0, 0x7f, 0xff] {
+        for (file, step) in [(&idx, 41), (&rev, 29)] {
+            for at in (0..file.0.len()).step_by(step) {
+                let damaged = |of: &Memory| {
+                    let mut bytes = of.0.clone();
+                    if std::ptr::eq(of, file) {
+                        let end = bytes.len().min(at + step);
+                        bytes[at..end].fill(value);
+                    }
+                    Memory(bytes)
+                };
+                let opened = StoredIndex::open(damaged(&idx), damaged(&rev), ObjectFormat::Sha1, pack.0.len() as u64);
+                let Ok(stored) = opened else {
+                    errors += 1;
+                    continue;
+                };
+                let mut reader = stored.reader(&pack, 1 << 20);
+                errors += ids.iter().filter(|id| reader.read(id).is_err()).count();
+            }
+        }
+    }
+    assert!(errors > 100, "{errors}");
 }
 
 #[test]

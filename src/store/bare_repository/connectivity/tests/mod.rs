@@ -16,6 +16,7 @@ use crate::store::bare_repository::testing::{Sandbox, command, format, git, oid}
 use crate::store::bare_repository::{Odb, Repository};
 use crate::store::complete::{Missing, Objects, PackIds};
 use crate::store::index::{Visit, Worker};
+use crate::store::links::Links;
 
 /// Some of the objects of the work tree's repository, as if a push had brought them.
 struct Brought<'a> {

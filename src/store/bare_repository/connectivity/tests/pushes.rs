@@ -100,7 +100,6 @@ fn a_link_to_the_zero_id_is_one_in_large_pushes_too() {
     worker.finish().unwrap();
     let mut found = Vec::new();
     links
-        .spill
         .for_each(|id, kind| {
             found.push((id, kind));
             Ok(true)
@@ -272,10 +271,9 @@ fn links_are_written_down_once() {
     let brought = world.brought(&all);
     for (limit, on_disk) in [(1 << 16, false), (100, true)] {
         let links = world.links(&brought, limit);
-        assert_eq!(links.spill.is_on_disk(), on_disk);
+        assert_eq!(links.is_on_disk(), on_disk);
         let mut seen = BTreeMap::new();
         links
-            .spill
             .for_each(|id, kind| {
                 *seen.entry((id, kind)).or_insert(0) += 1;
                 Ok(true)

@@ -107,7 +107,7 @@ impl Spill {
     }
 
     /// Whether a file was needed.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "bare-repository"))]
     pub(super) fn is_on_disk(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).file.is_some()
     }

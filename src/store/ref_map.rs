@@ -1,34 +1,47 @@
+//! Refs that are kept in one piece, names to ids: what may become of them, and what does.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::store::Repository;
 use crate::proto::{Command, ObjectId, ObjectKind};
 use crate::push::UpdateRequest;
 
-/// Moves the refs by compare-and-swap; if the push is atomic, all or none.
-pub(super) fn move_refs(repository: &mut Repository, request: &mut UpdateRequest) {
-    for (index, reason) in refusals(repository, request) {
+/// Full names of refs and what they point at, in the order of the names.
+pub(crate) type RefMap = BTreeMap<Bytes, ObjectId>;
+
+/// Refuses the commands that cannot be carried out on these refs, in git's words; of an atomic push all others with them.
+/// `kind_of` knows the objects that the new values are.
+pub(crate) fn judge(refs: &RefMap, kind_of: impl Fn(&ObjectId) -> Option<ObjectKind>, request: &mut UpdateRequest) {
+    for (index, reason) in refusals(refs, kind_of, request) {
         request.refuse(index, reason);
     }
     request.settle_atomic();
+}
+
+/// Carries out the commands that are not refused.
+pub(crate) fn apply(refs: &mut RefMap, request: &UpdateRequest) {
     for (_, command) in request.open() {
         if command.is_delete() {
-            repository.refs.remove(&command.name);
+            refs.remove(&command.name);
         } else {
-            repository.refs.insert(command.name.clone(), command.new);
+            refs.insert(command.name.clone(), command.new);
         }
     }
 }
 
-/// The commands that cannot be carried out, and why, in git's words.
-fn refusals(repository: &Repository, request: &UpdateRequest) -> Vec<(usize, &'static str)> {
-    let mut names = Names { refs: &repository.refs, gone: BTreeSet::new(), new: BTreeSet::new() };
+/// The commands that cannot be carried out, and why.
+fn refusals(
+    refs: &RefMap,
+    kind_of: impl Fn(&ObjectId) -> Option<ObjectKind>,
+    request: &UpdateRequest,
+) -> Vec<(usize, &'static str)> {
+    let mut names = Names { refs, gone: BTreeSet::new(), new: BTreeSet::new() };
     let (deletions, others): (Vec<_>, Vec<_>) = request.open().partition(|(_, command)| command.is_delete());
     let mut refusals = Vec::new();
     for (index, command) in deletions {
-        match stale(repository, command) {
+        match stale(refs, command) {
             Some(reason) => refusals.push((index, reason)),
             // Deletions come first, so that `a` may make room for `a/b`; where all is one, nothing comes first.
             None if !request.negotiated().atomic => drop(names.gone.insert(&command.name[..])),
@@ -37,9 +50,9 @@ fn refusals(repository: &Repository, request: &UpdateRequest) -> Vec<(usize, &'s
     }
     for (index, command) in others {
         let is_branch = command.name.starts_with(b"refs/heads/");
-        if let Some(reason) = stale(repository, command) {
+        if let Some(reason) = stale(refs, command) {
             refusals.push((index, reason));
-        } else if is_branch && repository.kind_of(&command.new) != Some(ObjectKind::Commit) {
+        } else if is_branch && kind_of(&command.new) != Some(ObjectKind::Commit) {
             refusals.push((index, "invalid new value provided"));
         } else if command.is_create() && names.are_in_the_way(&command.name) {
             refusals.push((index, "refname conflict"));
@@ -51,8 +64,8 @@ fn refusals(repository: &Repository, request: &UpdateRequest) -> Vec<(usize, &'s
 }
 
 /// What is wrong with the old value that the client saw.
-fn stale(repository: &Repository, command: &Command) -> Option<&'static str> {
-    match repository.refs.get(&command.name) {
+fn stale(refs: &RefMap, command: &Command) -> Option<&'static str> {
+    match refs.get(&command.name) {
         None => (!command.old.is_zero()).then_some("reference does not exist"),
         Some(old) if *old == command.old => None,
         Some(_) if command.old.is_zero() => Some("reference already exists"),
@@ -62,7 +75,7 @@ fn stale(repository: &Repository, command: &Command) -> Option<&'static str> {
 
 /// The names that are taken, once the push has landed.
 struct Names<'a> {
-    refs: &'a BTreeMap<Bytes, ObjectId>,
+    refs: &'a RefMap,
     gone: BTreeSet<&'a [u8]>,
     new: BTreeSet<&'a [u8]>,
 }

@@ -1,15 +1,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::parse::{Malformed, for_each};
 use super::spill::{Link, Spill};
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 use crate::store::index::{Aside, Visit, Worker};
-use crate::store::links::{self, Malformed};
 
 /// What the objects of a push point at, written down while they are resolved.
 #[derive(Debug)]
 pub(crate) struct Links {
-    pub(super) spill: Spill,
+    spill: Spill,
     format: ObjectFormat,
     malformed: Mutex<Option<(ObjectId, Malformed)>>,
     /// What workers that have finished remembered, for those to come.
@@ -29,14 +29,25 @@ impl Links {
         Self::with_limit(format, aside, MAX_IN_MEMORY)
     }
 
-    pub(super) fn with_limit(format: ObjectFormat, aside: Arc<dyn Aside>, max_in_memory: usize) -> Self {
+    pub(crate) fn with_limit(format: ObjectFormat, aside: Arc<dyn Aside>, max_in_memory: usize) -> Self {
         let spill = Spill::new(aside, format, max_in_memory);
         Self { spill, format, malformed: Mutex::default(), remembered: Mutex::default() }
     }
 
     /// An object that could not be read. That is no reason to refuse the push before it is known that a ref needs it.
-    pub(super) fn malformed(&self) -> Option<(ObjectId, Malformed)> {
+    pub(crate) fn malformed(&self) -> Option<(ObjectId, Malformed)> {
         *self.malformed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives all links to `each`, some of them more than once; stops when it says `false`.
+    pub(crate) fn for_each(&self, each: impl FnMut(ObjectId, ObjectKind) -> Result<bool, Error>) -> Result<(), Error> {
+        self.spill.for_each(each)
+    }
+
+    /// Whether a file was needed.
+    #[cfg(all(test, feature = "bare-repository"))]
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.spill.is_on_disk()
     }
 }
 
@@ -62,7 +73,7 @@ pub(crate) struct Collector<'a> {
 impl Worker for Collector<'_> {
     fn object(&mut self, kind: ObjectKind, id: &ObjectId, data: &[u8]) -> Result<(), Error> {
         let Self { links, latest, batch } = self;
-        let read = links::for_each(kind, data, links.format, |kind, raw| {
+        let read = for_each(kind, data, links.format, |kind, raw| {
             let place = raw.last_chunk::<4>().map_or(0, |last| u32::from_le_bytes(*last));
             let place = usize::try_from(place).unwrap_or(0) & (REMEMBERED - 1);
             let slot = latest.get_mut(place);

@@ -1,0 +1,199 @@
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::runtime::Handle;
+
+use super::blocks::{BLOCK, RemoteFile};
+use super::bucket::Bucket;
+use super::kinds;
+use super::layout::Layout;
+use super::manifest::{Manifest, ManifestPack};
+use crate::Error;
+use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
+use crate::store::complete::{Objects, Trust, built_in};
+use crate::store::index::{Bases, ObjectReader, StoredIndex};
+use crate::store::links::Malformed;
+
+/// The objects of a repository at one moment: those of the packs that a manifest names. Asking blocks.
+#[derive(Debug)]
+pub(super) struct Packs {
+    packs: Vec<RemotePack>,
+}
+
+#[derive(Debug)]
+struct RemotePack {
+    format: ObjectFormat,
+    idx: OnceLock<StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>>,
+    idx_file: Arc<RemoteFile>,
+    rev_file: Arc<RemoteFile>,
+    kinds: RemoteFile,
+    pack: RemoteFile,
+    len: u64,
+    is_whole: bool,
+}
+
+/// How many indexes are asked for at once.
+const AT_ONCE: usize = 16;
+
+impl RemotePack {
+    fn new(bucket: &Bucket, layout: &Layout, runtime: &Handle, format: ObjectFormat, pack: &ManifestPack) -> Self {
+        let file = |ending: &str, len: u64| RemoteFile::new(bucket, runtime, &layout.pack(&pack.name, ending), len);
+        let objects = u64::from(pack.objects);
+        let hashes = [format.len() as u64; 2].iter().sum();
+        let rev_len = objects.saturating_mul(4).saturating_add(12).saturating_add(hashes);
+        Self {
+            format,
+            idx: OnceLock::new(),
+            idx_file: Arc::new(file("idx", pack.idx_len)),
+            rev_file: Arc::new(file("rev", rev_len)),
+            kinds: file("kinds", objects),
+            pack: file("pack", pack.len),
+            len: pack.len,
+            is_whole: pack.is_whole,
+        }
+    }
+
+    fn index(&self) -> Result<&StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>, Error> {
+        if let Some(index) = self.idx.get() {
+            return Ok(index);
+        }
+        let (idx, rev) = (Arc::clone(&self.idx_file), Arc::clone(&self.rev_file));
+        let index = StoredIndex::open(idx, rev, self.format, self.len)?;
+        // If somebody was quicker, theirs it is.
+        Ok(self.idx.get_or_init(|| index))
+    }
+
+    fn kind_of(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        let Some(place) = self.index()?.place_of(id)? else { return Ok(None) };
+        kinds::read(&self.kinds, place).map(Some)
+    }
+}
+
+impl Packs {
+    /// Those of a manifest. Nothing is read yet.
+    pub(super) fn new(bucket: &Bucket, layout: &Layout, runtime: &Handle, manifest: &Manifest) -> Self {
+        let pack = |pack| RemotePack::new(bucket, layout, runtime, manifest.object_format(), pack);
+        Self { packs: manifest.packs().iter().map(pack).collect() }
+    }
+
+    /// Reads the indexes of small packs, many at once: an object that is nowhere is looked for in each.
+    pub(super) async fn warm(&self) -> Result<(), Error> {
+        let mut small = Vec::new();
+        for pack in &self.packs {
+            if pack.idx.get().is_none() && pack.idx_file.len() <= BLOCK {
+                let idx = Arc::clone(&pack.idx_file);
+                small.push(async move { idx.warm().await });
+            }
+        }
+        let mut read = stream::iter(small).buffer_unordered(AT_ONCE);
+        while let Some(read) = read.next().await {
+            read.map_err(|error| Error::store("the index of a pack cannot be read", error))?;
+        }
+        Ok(())
+    }
+
+    /// What kind of object this is; `None` if there is no such object.
+    pub(super) fn kind_of(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        if let Some(kind) = built_in(id) {
+            return Ok(Some(kind));
+        }
+        for pack in &self.packs {
+            if let Some(kind) = pack.kind_of(id)? {
+                return Ok(Some(kind));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the object is there, and with it all that it needs.
+    pub(super) fn has_whole(&self, kind: ObjectKind, id: &ObjectId) -> Result<bool, Error> {
+        if built_in(id).is_some() {
+            return Ok(built_in(id) == Some(kind));
+        }
+        // Where the first pack that has it is not whole, another one may be.
+        for pack in &self.packs {
+            if let Some(is) = pack.kind_of(id)? {
+                if is != kind {
+                    return Ok(false);
+                }
+                if pack.is_whole || kind == ObjectKind::Blob {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads objects of at most `max_len` bytes.
+    pub(super) fn reader(&self, max_len: u64) -> Reader<'_> {
+        Reader { packs: self, max_len, last: Mutex::default() }
+    }
+}
+
+type PackReader<'a> = ObjectReader<'a, RemoteFile, StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>>;
+
+/// Reads objects; who reads one out of a pack most likely reads the next out of the same.
+pub(super) struct Reader<'a> {
+    packs: &'a Packs,
+    max_len: u64,
+    last: Mutex<Option<(usize, u64, PackReader<'a>)>>,
+}
+
+impl<'a> Reader<'a> {
+    /// The object with this id, if it is not longer than `max_len` bytes.
+    fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        match built_in(id) {
+            Some(kind) => Ok(Some((kind, Vec::new()))),
+            None => self.with(id, max_len, |reader| reader.read(id)).map(Option::flatten),
+        }
+    }
+
+    /// Asks the reader of the first pack that has an object.
+    fn with<T>(
+        &self,
+        id: &ObjectId,
+        max_len: u64,
+        ask: impl FnOnce(&mut PackReader<'a>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        for (number, pack) in self.packs.packs.iter().enumerate() {
+            let index = pack.index()?;
+            if index.place_of(id)?.is_none() {
+                continue;
+            }
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if !matches!(&*last, Some((of, max, _)) if (*of, *max) == (number, max_len)) {
+                *last = Some((number, max_len, index.reader(&pack.pack, max_len)));
+            }
+            return last.as_mut().map(|(_, _, reader)| ask(reader)).transpose();
+        }
+        Ok(None)
+    }
+}
+
+impl Objects for Reader<'_> {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        self.packs.kind_of(id)
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, self.max_len)
+    }
+}
+
+impl Trust for &Packs {
+    fn trusts(&mut self, kind: ObjectKind, id: &ObjectId, _: &[u8]) -> Result<Result<bool, Malformed>, Error> {
+        self.has_whole(kind, id).map(Ok)
+    }
+}
+
+/// Thin packs have their bases here.
+impl Bases for Reader<'_> {
+    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, max_len)
+    }
+
+    fn cost(&self, id: &ObjectId) -> Result<u64, Error> {
+        Ok(self.with(id, u64::MAX, |reader| reader.cost(id))?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,241 @@
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::bucket::Bucket;
+use super::draft::Scratch;
+use super::head::Head;
+use super::layout::Layout;
+use super::manifest::Manifest;
+use super::packs::Packs;
+use super::quarantine::ObjectStoreQuarantine;
+use crate::fsck::Checks;
+use crate::proto::{Advertisement, HiddenRefs, ObjectFormat, ObjectId, default_capabilities};
+use crate::push::{Progress, UpdateRequest};
+use crate::store::examine::Examine;
+use crate::store::{PackLimits, Scan, Store};
+use crate::{Error, ErrorKind};
+
+/// A repository in an object store, S3 or its kin: for those who outgrow one machine.
+///
+/// Any number of servers may take pushes to the same repository at once. Its refs and packs are named by a [`Manifest`],
+/// and one object says which manifest holds, moved by compare-and-swap: so a push lands wholly or not at all, whatever
+/// dies on the way, and of two that move the same ref the second is refused as any push is that comes too late.
+///
+/// A push goes into a temporary file as it arrives; memory does not grow with its bytes, but by about 50 bytes for each
+/// object, and by 16 MiB while a large pack is uploaded. No disk keeps anything: a server that comes up knows what all
+/// others know. What the object store is asked for while a push lands is in the documentation of each step; of packs that
+/// are there the indexes are read, and of the packs themselves what the deltas of a thin pack are made from.
+///
+/// Packs are never merged: each push that brings objects adds one, and who looks for an object looks into the index of
+/// each. Some thousands of pushes are no trouble as long as the [`Bucket`] has room for their indexes.
+///
+/// Nobody checks whether an object comes that is there with the same id and other bytes: of what is there twice, the one
+/// that came first is read; collisions of SHA-1 are detected in what comes.
+///
+/// Cheap to clone.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use object_store::memory::InMemory;
+/// use receive_pack::proto::ObjectFormat;
+/// use receive_pack::store::{Bucket, ObjectStoreRepository};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), receive_pack::Error> {
+/// let bucket = Bucket::open(Arc::new(InMemory::new())).await?;
+/// let repository = ObjectStoreRepository::init(&bucket, "team/demo.git", ObjectFormat::Sha1).await?;
+/// assert_eq!(repository.manifest().await?.refs().len(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ObjectStoreRepository {
+    pub(super) bucket: Bucket,
+    pub(super) layout: Layout,
+    pub(super) format: ObjectFormat,
+    pub(super) settings: Settings,
+    pub(super) examine: Examine,
+    hidden: Arc<HiddenRefs>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) threads: NonZeroUsize,
+    pub(super) detect_collisions: bool,
+    pub(super) limits: PackLimits,
+    pub(super) scratch: Scratch,
+}
+
+impl ObjectStoreRepository {
+    /// Opens a repository at a path of the bucket: names between slashes, as in `team/project.git`. One request or two.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is none; [`ErrorKind::Store`] if it cannot be read, or the path is no path of an
+    /// object store: one with `.` or `..` or an empty name in it.
+    pub async fn open(bucket: &Bucket, path: &str) -> Result<Self, Error> {
+        let layout = Layout::new(path)?;
+        match Head::read(bucket, &layout).await? {
+            Some(head) => Ok(Self::new(bucket, layout, head.manifest.object_format())),
+            None => Err(Error::new(ErrorKind::NotFound, format!("there is no repository at {}", layout.root()))),
+        }
+    }
+
+    /// Opens a repository as [`open`](Self::open) does, or makes a new one. Two that do so at the same time get the same
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open), and if a repository of another object format is there.
+    pub async fn init(bucket: &Bucket, path: &str, format: ObjectFormat) -> Result<Self, Error> {
+        let layout = Layout::new(path)?;
+        let there = match Head::read(bucket, &layout).await? {
+            Some(head) => head.manifest.object_format(),
+            None if Head::create(bucket, &layout, &Manifest::new(format)).await? => format,
+            None => return Self::open(bucket, path).await,
+        };
+        if there != format {
+            let text = format!("the repository at {} has the object format {}", layout.root(), there.name());
+            return Err(Error::new(ErrorKind::Store, text));
+        }
+        Ok(Self::new(bucket, layout, format))
+    }
+
+    fn new(bucket: &Bucket, layout: Layout, format: ObjectFormat) -> Self {
+        let settings = Settings {
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            detect_collisions: true,
+            limits: PackLimits::default(),
+            scratch: Scratch::new(std::env::temp_dir()),
+        };
+        let (examine, hidden) = (Examine::default(), Arc::default());
+        Self { bucket: bucket.clone(), layout, format, settings, examine, hidden }
+    }
+
+    /// Where pushes have their temporary files, as large as their packs and what large objects need on top. Default: that
+    /// of the operating system ([`std::env::temp_dir`]), which may be in memory.
+    #[must_use]
+    pub fn temporary_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.settings.scratch = Scratch::new(directory.into());
+        self
+    }
+
+    /// How many threads resolve the deltas of one push. Default: one per processor; at least one.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.settings.threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// Whether SHA-1 ids are computed with detection of the known collision attacks, as git does. Default yes.
+    #[must_use]
+    pub fn detect_collisions(mut self, detect: bool) -> Self {
+        self.settings.detect_collisions = detect;
+        self
+    }
+
+    /// Checks every object of a push as git does where `receive.fsckObjects` is set: one that breaks a rule refuses the
+    /// push, with `object <id>: <message>: <text>` for its reason; warnings go to the pusher. Default: no checks.
+    #[must_use]
+    pub fn check_objects(mut self, checks: impl Into<Option<Checks>>) -> Self {
+        self.examine.checks = checks.into();
+        self
+    }
+
+    /// Shows every object of a push to this, its deltas resolved. Default: to nobody. A clone of the store may have a
+    /// scan of its own: one for each push, if it is to know whose push it is.
+    #[must_use]
+    pub fn scan(mut self, scan: impl Scan) -> Self {
+        self.examine.scan = Some(Arc::new(scan));
+        self
+    }
+
+    /// What resolving the deltas of one push may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: PackLimits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// The refs that are hidden from those who push: not advertised, and not to be moved. They are no secret: who knows an
+    /// id can make another ref point at it. Default: none.
+    #[must_use]
+    pub fn hide_refs(mut self, hidden: HiddenRefs) -> Self {
+        self.hidden = Arc::new(hidden);
+        self
+    }
+
+    /// The object format of the repository.
+    pub fn object_format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// Its path in the bucket.
+    pub fn path(&self) -> &str {
+        self.layout.root().as_ref()
+    }
+
+    /// What the repository is now, for those who read it: its refs, and where its packs are. One request or two.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    ///
+    /// Full.
+    pub async fn manifest(&self) -> Result<Manifest, Error> {
+        Ok(self.head().await?.manifest)
+    }
+
+    pub(super) async fn head(&self) -> Result<Head, Error> {
+        let gone = || Error::new(ErrorKind::NotFound, format!("there is no repository at {} any more", self.path()));
+        let head = Head::read(&self.bucket, &self.layout).await?.ok_or_else(gone)?;
+        if head.manifest.object_format() != self.format {
+            return Err(gone());
+        }
+        Ok(head)
+    }
+
+    /// Refuses to move what the pusher is not shown.
+    pub(super) fn judge_hidden(&self, request: &mut UpdateRequest) {
+        request.refuse_where(|command| match self.hidden.hides(&command.name) {
+            true if command.is_delete() => Some("deny deleting a hidden ref"),
+            true => Some("deny updating a hidden ref"),
+            false => None,
+        });
+    }
+}
+
+impl fmt::Debug for ObjectStoreRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectStoreRepository").field("path", &self.path()).field("settings", &self.settings).finish()
+    }
+}
+
+/// Needs a tokio runtime, for its blocking threads, and so that a landing that nobody waits for comes to its end.
+impl Store for ObjectStoreRepository {
+    type Quarantine = ObjectStoreQuarantine;
+
+    async fn advertise(&self) -> Result<Advertisement, Error> {
+        let manifest = self.manifest().await?;
+        let refs: Vec<(Bytes, ObjectId)> = manifest.refs().map(|(name, id)| (name.clone(), *id)).collect();
+        Ok(Advertisement::new(self.format)
+            .with_capabilities(default_capabilities(self.format))
+            .with_refs(refs)
+            .without_hidden(&self.hidden))
+    }
+
+    async fn quarantine(&self, request: &UpdateRequest, progress: Progress) -> Result<ObjectStoreQuarantine, Error> {
+        let manifest = self.manifest().await?;
+        let packs = Packs::new(&self.bucket, &self.layout, &Handle::current(), &manifest);
+        Ok(ObjectStoreQuarantine::new(self.clone(), progress, packs, request.has_pack()))
+    }
+}

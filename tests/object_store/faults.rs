@@ -1,0 +1,171 @@
+//! Whatever fails, and whenever: a push lands wholly or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use receive_pack::ErrorKind;
+use receive_pack::store::{Bucket, ObjectStoreRepository};
+
+use super::faulty::{Fault, Faulty};
+use super::{Served, export};
+use crate::support::format::{format, made_up};
+use crate::support::git::Repo;
+
+/// A repository with one push in it, and the source of the next.
+async fn begun(faulty: &Arc<Faulty>) -> (Served, Arc<Repo>) {
+    let served = Served::new(Arc::clone(faulty) as Arc<dyn ObjectStore>).await;
+    let source = Arc::new(Repo::work());
+    source.commit("main", &[("file", &b"a line that is in both\n".repeat(100))]);
+    served.push(&source, &["-q", "main"]).await;
+    source.commit("main", &[("file", &b"a line that is in both\n".repeat(101))]);
+    source.git(["branch", "other", "main"]);
+    (served, source)
+}
+
+/// Each operation of a push fails once, and says that it was done or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_fails_a_push_lands_wholly_or_not_at_all() {
+    for fault in [Fault::NotDone, Fault::AnswerLost] {
+        let (mut landed, mut refused) = (Vec::new(), Vec::new());
+        for place in 0.. {
+            let faulty = Arc::new(Faulty::default());
+            let (served, source) = begun(&faulty).await;
+            let before = served.repository.manifest().await.expect("a manifest");
+            faulty.plan(fault, place, 1);
+            let said = served.try_push(&source, &["main", "other"]).await;
+            let operations = faulty.no_plan();
+            let after = served.repository.manifest().await.expect("a manifest");
+            if said.status.success() {
+                assert_eq!(after.refs().len(), 2, "{fault:?} of {place}: {operations:?}");
+                export::assert_is(&served, &source).await;
+                landed.extend(operations.get(place).cloned());
+            } else {
+                assert_eq!(after, before, "{fault:?} of {place}: {operations:?}, {}", said.stderr);
+                refused.extend(operations.get(place).cloned());
+            }
+            served.assert_no_leftovers().await;
+            served.push(&source, &["main", "other"]).await;
+            export::assert_is(&served, &source).await;
+            if operations.len() <= place {
+                break;
+            }
+        }
+        // What decides is asked again; all else fails the push.
+        assert_eq!(landed, ["put head"], "{fault:?}");
+        let kinds = ["get head", "put pack-", "put "];
+        for kind in kinds {
+            assert!(refused.iter().any(|operation| operation.starts_with(kind)), "{fault:?}: {kind} of {refused:?}");
+        }
+    }
+}
+
+/// The head was moved, the answer was lost, and from then on nobody answers: it may have landed, so nothing is removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_landed_is_not_removed() {
+    let faulty = Arc::new(Faulty::default());
+    let (served, source) = begun(&faulty).await;
+    faulty.plan(Fault::AnswerLost, usize::MAX, 0);
+    served.push(&source, &["-q", "main:refs/heads/rehearsal"]).await;
+    let operations = faulty.no_plan();
+    let head = operations.iter().rposition(|operation| operation == "put head").expect("a head");
+
+    for (fault, lands) in [(Fault::AnswerLost, true), (Fault::NotDone, false)] {
+        let faulty = Arc::new(Faulty::default());
+        let (served, source) = begun(&faulty).await;
+        faulty.plan(fault, head, 1000);
+        let said = served.try_push(&source, &["main"]).await;
+        faulty.no_plan();
+        assert!(said.stderr.contains("internal error"), "{}", said.stderr);
+        let manifest = served.repository.manifest().await.expect("a manifest");
+        assert_eq!(manifest.packs().len(), if lands { 2 } else { 1 });
+        // Two packs of four objects each, the head, and the manifests.
+        let (names, manifests) = served.objects().await;
+        assert_eq!(names.len() - manifests, 9, "{names:?}");
+        if lands {
+            source.git(["branch", "-D", "-q", "other"]);
+            export::assert_is(&served, &source).await;
+        }
+    }
+}
+
+/// Dropped at any operation, a push rolls back, unless the head is about to move: then it lands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_nobody_waits_for_lands_wholly_or_not_at_all() {
+    let (mut landed, mut rolled_back) = (0, 0);
+    for place in 0.. {
+        let faulty = Arc::new(Faulty::default());
+        let (served, source) = begun(&faulty).await;
+        let before = served.repository.manifest().await.expect("a manifest");
+        faulty.plan(Fault::Held, place, 1);
+        // A runtime that can be told to let go of the connection.
+        let push = tokio::spawn({
+            let (repository, source) = (served.repository.clone(), Arc::clone(&source));
+            async move { drop_when_held(repository, source).await }
+        });
+        let held = tokio::select! {
+            () = faulty.reached() => true,
+            _ = tokio::time::sleep(Duration::from_secs(20)) => false,
+        };
+        if !held {
+            break;
+        }
+        push.abort();
+        let _ = push.await;
+        faulty.let_go();
+        // What goes on without us has come to its end when nothing changes any more.
+        let mut last = usize::MAX;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = export::count(&*served.store).await;
+            if std::mem::replace(&mut last, now) == now {
+                break;
+            }
+        }
+        let operations = faulty.no_plan();
+        let after = served.repository.manifest().await.expect("a manifest");
+        served.assert_no_leftovers().await;
+        if after == before {
+            rolled_back += 1;
+        } else {
+            assert_eq!(operations[place], "put head");
+            export::assert_is(&served, &source).await;
+            landed += 1;
+        }
+    }
+    assert_eq!(landed, 1);
+    assert!(rolled_back >= 8, "{rolled_back}");
+}
+
+/// A push through the store alone, without a connection that would have a task of its own.
+async fn drop_when_held(repository: ObjectStoreRepository, source: Arc<Repo>) {
+    use crate::support::io::Script;
+    use crate::support::request::Request;
+    use crate::support::server::serve;
+
+    let pack = source.git_with_input(["pack-objects", "--revs", "--stdout", "-q"], b"main\nother\n");
+    let zero = made_up('0');
+    let manifest = repository.manifest().await.expect("a manifest");
+    let old = manifest.refs().next().expect("a ref").1.to_string();
+    let request = Request::new().update("refs/heads/main", old, source.rev("main"));
+    let request = request.update("refs/heads/other", zero, source.rev("other"));
+    let (served, _) = serve(repository, Script::of(request.pack(pack.stdout).bytes())).await;
+    served.expect("it is served");
+}
+
+/// A server that died, or a store that forgot: what is missing is named, and nothing is overwritten.
+#[tokio::test]
+async fn a_repository_that_is_not_there_is_not_found() {
+    let faulty: Arc<dyn ObjectStore> = Arc::new(Faulty::default());
+    let bucket = Bucket::open(Arc::clone(&faulty)).await.expect("a bucket");
+    let error = ObjectStoreRepository::open(&bucket, "no/such.git").await.expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    for bad in ["", "/", "a//b", "a/../b", "a/./b"] {
+        let error = ObjectStoreRepository::init(&bucket, bad, format()).await.expect_err(bad);
+        assert_eq!(error.kind(), ErrorKind::Store, "{bad:?}");
+    }
+    let one = ObjectStoreRepository::init(&bucket, "a/b.git", format()).await.expect("it is made");
+    let manifest = one.manifest().await.expect("a manifest");
+    let again = ObjectStoreRepository::init(&bucket, "/a/b.git/", format()).await.expect("it is opened");
+    assert_eq!((again.path(), again.manifest().await.expect("a manifest")), ("a/b.git", manifest));
+}

@@ -1,0 +1,71 @@
+//! Several servers for one repository.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+
+use super::{Served, export};
+use crate::support::git::Repo;
+use crate::support::s3::S3;
+
+const SERVERS: usize = 6;
+
+/// Each server is pushed a branch of its own and one that all push, at the same time.
+async fn race(store: Arc<dyn ObjectStore>) {
+    let first = Served::new(Arc::clone(&store)).await;
+    let origin = Arc::new(Repo::work());
+    origin.commit("main", &[("file", b"from the beginning")]);
+    first.push(&origin, &["-q", "main"]).await;
+    for round in 0..3 {
+        let servers = join_all((0..SERVERS).map(|_| Served::new(Arc::clone(&store)))).await;
+        let sources: Vec<_> = (0..SERVERS)
+            .map(|number| {
+                let source = Repo::work();
+                source.commit("main", &[("file", format!("round {round} of {number}").as_bytes())]);
+                source.git(["branch", "-M", &format!("own{number}-{round}")]);
+                source.git(["branch", &format!("all{round}")]);
+                Arc::new(source)
+            })
+            .collect();
+        let pushes = servers.iter().zip(&sources).map(|(server, source)| server.try_push(source, &["--all"]));
+        let said = join_all(pushes).await;
+        let mut winners = Vec::new();
+        for (number, said) in said.iter().enumerate() {
+            let own = format!("[new branch]      own{number}-{round} -> own{number}-{round}");
+            assert!(said.stderr.contains(&own), "{}", said.stderr);
+            if said.status.success() {
+                winners.push(number);
+            } else {
+                let lost = format!("! [remote rejected] all{round} -> all{round} (reference already exists)");
+                assert!(said.stderr.contains(&lost), "{}", said.stderr);
+            }
+        }
+        assert_eq!(winners.len(), 1, "{said:?}");
+        // What the winners said is what is there.
+        origin.git([
+            "fetch",
+            "-q",
+            sources[winners[0]].path().to_str().expect("a path"),
+            &format!("all{round}:all{round}"),
+        ]);
+        for (number, source) in sources.iter().enumerate() {
+            let own = format!("own{number}-{round}:own{number}-{round}");
+            origin.git(["fetch", "-q", source.path().to_str().expect("a path"), &own]);
+        }
+        export::assert_is(&first, &origin).await;
+    }
+    first.assert_no_leftovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_push_the_same_ref_one_wins() {
+    race(Arc::new(InMemory::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_push_the_same_ref_over_s3_one_wins() {
+    let Some(s3) = S3::seaweedfs() else { return };
+    race(s3.store()).await;
+}
