@@ -49,7 +49,7 @@ pub use frame::{Frame, PackFrame};
 pub use hidden_refs::HiddenRefs;
 pub use limits::Limits;
 pub use oid::{ObjectFormat, ObjectId};
-#[cfg(any(feature = "_bench", all(feature = "_index", test)))]
+#[cfg(any(feature = "object-store", feature = "_bench", all(feature = "_index", test)))]
 pub(crate) use pack::PackDecoder;
 pub(crate) use pack::Tail;
 #[cfg(feature = "_index")]

@@ -9,6 +9,7 @@ mod export;
 mod faults;
 mod faulty;
 mod races;
+mod repack;
 mod servers;
 
 use std::sync::Arc;

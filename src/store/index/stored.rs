@@ -70,6 +70,19 @@ impl<I: ReadAt, R: ReadAt> StoredIndex<I, R> {
         ObjectReader::new(self, pack, self.pack_end, hashing, max_len, None)
     }
 
+    /// The entry before which so many stand in the pack: its id, and the bytes that it takes; `None` behind the last.
+    pub(crate) fn entry(&self, rank: u32) -> Result<Option<(ObjectId, Range<u64>)>, Error> {
+        let Some(place) = self.place_at(rank)? else { return Ok(None) };
+        let next = self.place_at(rank.saturating_add(1))?;
+        let end = next.map_or(Ok(self.pack_end), |next| self.offset(next))?;
+        Ok(Some((self.id(place)?, self.offset(place)?..end)))
+    }
+
+    /// The id of the entry that begins at this byte of the pack.
+    pub(crate) fn id_at(&self, offset: u64) -> Result<Option<ObjectId>, Error> {
+        self.entry_at(offset)?.map(|place| self.id(place)).transpose()
+    }
+
     fn id(&self, place: u32) -> Result<ObjectId, Error> {
         let mut raw = [0; 32];
         let len = self.format.len();

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::head::{Head, Moved};
-use super::manifest::ManifestPack;
 use super::packs::Packs;
 use super::repository::ObjectStoreRepository;
 use super::seal::Sealed;
@@ -27,7 +26,7 @@ pub(super) struct Landing {
 
 /// How often somebody else may be quicker. Of those who try at once one is always the quickest, so it takes as many to
 /// exhaust this, each time.
-const ATTEMPTS: u32 = 100;
+pub(super) const ATTEMPTS: u32 = 100;
 /// How long an attempt waits for others at most, times the number of attempts before it, up to ten.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -35,21 +34,20 @@ impl Landing {
     /// Lands the push; says what became of each ref.
     pub(super) async fn land(self, request: UpdateRequest) -> Result<Report, Error> {
         let kinds = self.kinds(&request).await?;
-        let ObjectStoreRepository { bucket, layout, .. } = &self.repository;
-        let mut upload = None;
-        let landed = self.try_to(request, &kinds, &mut upload).await;
-        if let Some(upload) = upload {
-            Upload::new(bucket, layout, upload).remove().await;
+        let mut uploaded = None;
+        let landed = self.try_to(request, &kinds, &mut uploaded).await;
+        if let Some(upload) = uploaded {
+            upload.remove().await;
         }
         landed
     }
 
-    /// Leaves the name of a pack in `uploaded` that nothing needs.
+    /// Leaves in `uploaded` what nothing needs.
     async fn try_to<'a>(
         &'a self,
         request: UpdateRequest,
         kinds: &HashMap<ObjectId, ObjectKind>,
-        uploaded: &mut Option<&'a str>,
+        uploaded: &mut Option<Upload<'a>>,
     ) -> Result<Report, Error> {
         let ObjectStoreRepository { bucket, layout, .. } = &self.repository;
         for attempt in 0..ATTEMPTS {
@@ -61,10 +59,10 @@ impl Landing {
                 return Ok(judged.report());
             }
             if let Some(sealed) = self.sealed.as_ref().filter(|_| uploaded.is_none()) {
-                *uploaded = Some(&sealed.name);
-                Upload::new(bucket, layout, &sealed.name).put(sealed, &self.progress, &self.cancelled).await?;
+                let upload = uploaded.insert(Upload::new(bucket, layout, &sealed.name));
+                upload.put(sealed, &self.progress, &self.cancelled).await?;
             }
-            match self.advance(&head, &judged).await? {
+            match self.advance(&head, &judged, uploaded.as_ref()).await? {
                 Moved::Yes => {
                     *uploaded = None;
                     return Ok(judged.report());
@@ -80,18 +78,16 @@ impl Landing {
     }
 
     /// Moves the head from what it is to what it is after the push.
-    async fn advance(&self, head: &Head, judged: &UpdateRequest) -> Result<Moved, Error> {
+    async fn advance(&self, head: &Head, judged: &UpdateRequest, upload: Option<&Upload<'_>>) -> Result<Moved, Error> {
         let ObjectStoreRepository { bucket, layout, .. } = &self.repository;
         let mut next = head.manifest.next(head.id);
         ref_map::apply(&mut next.refs, judged);
-        next.packs.extend(self.sealed.as_deref().map(|sealed| ManifestPack {
-            name: sealed.name.clone(),
-            len: sealed.pack.len(),
-            idx_len: sealed.idx.len(),
-            objects: sealed.index.len(),
-            is_whole: sealed.is_whole,
-        }));
-        head.advance(bucket, layout, &next, || self.cancelled.go_on()).await
+        next.packs.extend(self.sealed.as_deref().map(Sealed::as_pack));
+        let go_on = || {
+            self.cancelled.go_on()?;
+            upload.map_or(Ok(()), Upload::is_fresh)
+        };
+        head.advance(bucket, layout, &next, go_on).await
     }
 
     /// What the new values of the refs are.
@@ -111,7 +107,7 @@ impl Landing {
 }
 
 /// Differs from push to push, so that those who met once do not meet again.
-fn pause(attempt: u32) -> Duration {
+pub(super) fn pause(attempt: u32) -> Duration {
     use std::hash::BuildHasher as _;
     let chance = std::collections::hash_map::RandomState::new().hash_one(attempt) % 1000;
     let longest = PAUSE.saturating_mul(attempt.saturating_add(1).min(10));

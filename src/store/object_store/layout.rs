@@ -30,11 +30,19 @@ impl Layout {
         self.root.clone().join("head")
     }
 
+    pub(super) fn manifests(&self) -> Path {
+        self.root.clone().join("manifests")
+    }
+
+    pub(super) fn packs(&self) -> Path {
+        self.root.clone().join("packs")
+    }
+
     pub(super) fn manifest(&self, id: &ObjectId) -> Path {
-        self.root.clone().join("manifests").join(id.to_string())
+        self.manifests().join(id.to_string())
     }
 
     pub(super) fn pack(&self, name: &str, ending: &str) -> Path {
-        self.root.clone().join("packs").join(format!("{name}.{ending}"))
+        self.packs().join(format!("{name}.{ending}"))
     }
 }

@@ -9,7 +9,7 @@
 //! | `<path>/packs/<name>.pack`, `.idx`, `.rev` | a pack and its indexes, as in any repository | once |
 //! | `<path>/packs/<name>.kinds` | a letter for each object, in the order of the index: what it is | once |
 //!
-//! `head` alone is ever written again, and nothing is renamed or listed. So whoever reads sees one moment: all of a push,
+//! `head` alone is ever written again, and nothing is renamed, or listed to take a push. So whoever reads sees one moment: all of a push,
 //! or nothing of it.
 //!
 //! # How a push lands
@@ -22,7 +22,8 @@
 //! 4. `head` is moved to it, on the condition that it is as it was. If somebody was quicker, the old ids of the refs are
 //!    judged anew and 3 and 4 are done again: only refs that the other has moved are refused.
 //!
-//! A server that dies before 4 leaves objects that no manifest names. A store that answers 4 with an error may have done it
+//! A server that dies before 4 leaves objects that no manifest names, which [`prune`](ObjectStoreRepository::prune) removes.
+//! A store that answers 4 with an error may have done it
 //! all the same: then `head` is read, and whether our manifest is there, or among those before.
 
 mod blocks;
@@ -33,9 +34,12 @@ mod kinds;
 mod landing;
 mod layout;
 mod manifest;
+mod merge;
 mod packs;
 mod probe;
+mod prune;
 mod quarantine;
+mod repack;
 mod repository;
 mod seal;
 mod upload;

@@ -18,20 +18,23 @@ use crate::store::links::Malformed;
 /// The objects of a repository at one moment: those of the packs that a manifest names. Asking blocks.
 #[derive(Debug)]
 pub(super) struct Packs {
-    packs: Vec<RemotePack>,
+    pub(super) packs: Vec<RemotePack>,
 }
 
+/// One of them.
 #[derive(Debug)]
-struct RemotePack {
+pub(super) struct RemotePack {
     format: ObjectFormat,
-    idx: OnceLock<StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>>,
+    idx: OnceLock<RemoteIndex>,
     idx_file: Arc<RemoteFile>,
     rev_file: Arc<RemoteFile>,
     kinds: RemoteFile,
-    pack: RemoteFile,
+    pub(super) pack: RemoteFile,
     len: u64,
     is_whole: bool,
 }
+
+type RemoteIndex = StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>;
 
 /// How many indexes are asked for at once.
 const AT_ONCE: usize = 16;
@@ -54,7 +57,7 @@ impl RemotePack {
         }
     }
 
-    fn index(&self) -> Result<&StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>, Error> {
+    pub(super) fn index(&self) -> Result<&RemoteIndex, Error> {
         if let Some(index) = self.idx.get() {
             return Ok(index);
         }
@@ -131,7 +134,7 @@ impl Packs {
     }
 }
 
-type PackReader<'a> = ObjectReader<'a, RemoteFile, StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>>;
+type PackReader<'a> = ObjectReader<'a, RemoteFile, RemoteIndex>;
 
 /// Reads objects; who reads one out of a pack most likely reads the next out of the same.
 pub(super) struct Reader<'a> {

@@ -3,6 +3,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -13,10 +14,13 @@ use super::head::Head;
 use super::layout::Layout;
 use super::manifest::Manifest;
 use super::packs::Packs;
+use super::prune::prune;
 use super::quarantine::ObjectStoreQuarantine;
+use super::repack::Repack;
 use crate::fsck::Checks;
 use crate::proto::{Advertisement, HiddenRefs, ObjectFormat, ObjectId, default_capabilities};
 use crate::push::{Progress, UpdateRequest};
+use crate::store::blocking::Landed;
 use crate::store::examine::Examine;
 use crate::store::{PackLimits, Scan, Store};
 use crate::{Error, ErrorKind};
@@ -32,8 +36,8 @@ use crate::{Error, ErrorKind};
 /// others know. What the object store is asked for while a push lands is in the documentation of each step; of packs that
 /// are there the indexes are read, and of the packs themselves what the deltas of a thin pack are made from.
 ///
-/// Packs are never merged: each push that brings objects adds one, and who looks for an object looks into the index of
-/// each. Some thousands of pushes are no trouble as long as the [`Bucket`] has room for their indexes.
+/// Each push that brings objects adds a pack. Nothing merges them but [`repack`](Self::repack), and nothing is removed but by
+/// [`prune`](Self::prune): whoever serves the repository calls them now and then.
 ///
 /// Nobody checks whether an object comes that is there with the same id and other bytes: of what is there twice, the one
 /// that came first is read; collisions of SHA-1 are detected in what comes.
@@ -62,7 +66,7 @@ pub struct ObjectStoreRepository {
     pub(super) format: ObjectFormat,
     pub(super) settings: Settings,
     pub(super) examine: Examine,
-    hidden: Arc<HiddenRefs>,
+    pub(super) hidden: Arc<HiddenRefs>,
 }
 
 #[derive(Clone, Debug)]
@@ -193,6 +197,46 @@ impl ObjectStoreRepository {
     /// Full.
     pub async fn manifest(&self) -> Result<Manifest, Error> {
         Ok(self.head().await?.manifest)
+    }
+
+    /// Makes one pack of the latest ones, as `git repack --geometric=2` does: each that has less than twice as many objects as
+    /// all that came after it. Says how many packs it was; 0 if there was nothing to do, or somebody else was quicker. Pushes
+    /// may land meanwhile.
+    ///
+    /// Each push that brings objects leaves a pack, and who looks for an object looks into the index of each. To call this
+    /// now and then, after every hundredth push or every hour, keeps them as few as the logarithm of all objects. It costs
+    /// what a push of these objects would. The old packs stay for those who are reading them, until they are
+    /// [pruned](Self::prune).
+    ///
+    /// # Errors
+    ///
+    /// The object store's trouble, and the disk's. The repository is as it was then, or as it would be without the error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it comes to an end by itself, and nothing has changed, unless the head was about to move.
+    pub async fn repack(&self) -> Result<usize, Error> {
+        let repack = Repack::new(self);
+        Landed::new(repack.cancelled(), tokio::spawn(repack.run())).await
+    }
+
+    /// Removes what no manifest has named for as long as `grace`, but not less than an hour: packs that were
+    /// [merged](Self::repack), those of pushes that died on their way, and manifests that were replaced. Says how many
+    /// objects that was.
+    ///
+    /// A push that is at work for longer than that may fail; it cannot land without its objects. The clock that counts is
+    /// the one of the object store, and this host's must not be far from it. It lists what is there: not for every push, but
+    /// once a day.
+    ///
+    /// # Errors
+    ///
+    /// The object store's trouble.
+    ///
+    /// # Cancel safety
+    ///
+    /// Full: what is left is removed the next time.
+    pub async fn prune(&self, grace: Duration) -> Result<u64, Error> {
+        prune(self, grace).await
     }
 
     pub(super) async fn head(&self) -> Result<Head, Error> {

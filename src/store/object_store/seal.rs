@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::draft::{Draft, Scratch};
 use super::kinds;
+use super::manifest::ManifestPack;
 use super::packs::Packs;
 use super::repository::Settings;
 use super::writer::{PackWriter, cannot_write};
@@ -32,7 +33,7 @@ pub(super) struct Sealed {
     completed_with: HashSet<ObjectId>,
     /// Whether all that its objects need is there. Of others a ref may need one that is complete, and whoever builds upon
     /// that is looked at as far down as it takes.
-    pub(super) is_whole: bool,
+    is_whole: bool,
     /// For what the push itself has us read once more.
     budget: Budget,
 }
@@ -140,6 +141,17 @@ fn beside(index: &Index, checksum: &ObjectId, scratch: &Scratch) -> std::io::Res
 }
 
 impl Sealed {
+    /// What a manifest says of it.
+    pub(super) fn as_pack(&self) -> ManifestPack {
+        ManifestPack {
+            name: self.name.clone(),
+            len: self.pack.len(),
+            idx_len: self.idx.len(),
+            objects: self.index.len(),
+            is_whole: self.is_whole,
+        }
+    }
+
     /// The objects that the push brought.
     pub(super) fn brought(&self) -> impl Iterator<Item = (ObjectId, ObjectKind)> + '_ {
         self.index.distinct_objects().filter(|(id, _)| !self.completed_with.contains(id))

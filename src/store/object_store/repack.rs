@@ -1,0 +1,151 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use super::head::Moved;
+use super::landing::{ATTEMPTS, pause};
+use super::manifest::{Manifest, ManifestPack};
+use super::merge::merge;
+use super::packs::Packs;
+use super::repository::{ObjectStoreRepository, Settings};
+use super::seal::{Sealed, Sealer};
+use super::upload::Upload;
+use super::writer::PackWriter;
+use crate::push::Progress;
+use crate::store::PackLimits;
+use crate::store::blocking::{Cancelled, blocking};
+use crate::store::examine::Examine;
+use crate::{Error, ErrorKind};
+
+/// Makes one pack of the latest ones.
+pub(super) struct Repack {
+    repository: ObjectStoreRepository,
+    cancelled: Cancelled,
+}
+
+impl Repack {
+    pub(super) fn new(repository: &ObjectStoreRepository) -> Self {
+        // All of it was looked at when it came.
+        let limits = PackLimits {
+            resolved_floor: u64::MAX,
+            delta_result: u64::MAX,
+            chain_depth: u32::MAX,
+            structured_object: u64::MAX,
+            ..repository.settings.limits
+        };
+        let settings = Settings { limits, threads: NonZeroUsize::MIN, ..repository.settings.clone() };
+        let repository = ObjectStoreRepository { settings, examine: Examine::default(), ..repository.clone() };
+        Self { repository, cancelled: Cancelled::default() }
+    }
+
+    pub(super) fn cancelled(&self) -> Cancelled {
+        self.cancelled.clone()
+    }
+
+    /// Merges them, and says how many there were; 0 if it is not worth it, or somebody else has merged some of them
+    /// meanwhile.
+    pub(super) async fn run(self) -> Result<usize, Error> {
+        let head = self.repository.head().await?;
+        let latest = latest(head.manifest.packs());
+        if latest.len() < 2 {
+            return Ok(0);
+        }
+        let merged = Arc::new(self.merge(&head.manifest, latest.len()).await?);
+        let upload = Upload::new(&self.repository.bucket, &self.repository.layout, &merged.name);
+        let replaced = self.replace(&upload, &merged, latest).await;
+        match replaced {
+            Ok(Moved::Yes) => Ok(latest.len()),
+            Ok(Moved::Unknown(error)) => Err(error),
+            Ok(Moved::No) => {
+                upload.remove().await;
+                Ok(0)
+            }
+            Err(error) => {
+                upload.remove().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes one pack of the last `count`.
+    async fn merge(&self, manifest: &Manifest, count: usize) -> Result<Sealed, Error> {
+        let ObjectStoreRepository { bucket, layout, format, .. } = &self.repository;
+        let packs = Packs::new(bucket, layout, &Handle::current(), manifest);
+        packs.warm().await?;
+        let (repository, cancelled, format) = (self.repository.clone(), self.cancelled.clone(), *format);
+        let merged = blocking(move || {
+            let progress = Progress::default();
+            let (_, last) = packs.packs.split_at(packs.packs.len().saturating_sub(count));
+            let mut writer = PackWriter::new(&repository, &progress);
+            let checksum = merge(last, format, &mut writer, &cancelled)?;
+            let settings = &repository.settings;
+            let sealer = Sealer { packs: &packs, settings, progress: &progress, cancelled: &cancelled };
+            sealer.seal(writer, &checksum)?.ok_or_else(|| Error::new(ErrorKind::Store, "there is nothing in the packs"))
+        });
+        merged.await.map_err(|error| Error::store("packs cannot be merged", error))
+    }
+
+    /// Has the manifest name the new pack in place of the old ones.
+    async fn replace(&self, upload: &Upload<'_>, merged: &Arc<Sealed>, old: &[ManifestPack]) -> Result<Moved, Error> {
+        let ObjectStoreRepository { bucket, layout, .. } = &self.repository;
+        upload.put(merged, &Progress::default(), &self.cancelled).await?;
+        for attempt in 0..ATTEMPTS {
+            let head = self.repository.head().await?;
+            let packs = head.manifest.packs();
+            // Pushes that have landed meanwhile stand behind.
+            let Some(at) = packs.windows(old.len()).position(|packs| packs == old) else { return Ok(Moved::No) };
+            let mut next = head.manifest.next(head.id);
+            next.packs.splice(at..at.saturating_add(old.len()), [merged.as_pack()]);
+            let go_on = || {
+                self.cancelled.go_on()?;
+                upload.is_fresh()
+            };
+            match head.advance(bucket, layout, &next, go_on).await? {
+                Moved::No => sleep(pause(attempt)).await,
+                moved => return Ok(moved),
+            }
+        }
+        Ok(Moved::No)
+    }
+}
+
+/// The latest packs that are to be one: going back, each that has less than twice as many objects as all after it. So a
+/// pack that stays has at least twice as many as all that come behind it, there are never more than the logarithm of
+/// all objects, and no object is copied more often than that (`git repack --geometric=2`).
+fn latest(packs: &[ManifestPack]) -> &[ManifestPack] {
+    let (mut start, mut objects) = (packs.len(), 0_u64);
+    for (place, pack) in packs.iter().enumerate().rev() {
+        let is_last = start == packs.len();
+        if !is_last && u64::from(pack.objects) >= objects.saturating_mul(2) {
+            break;
+        }
+        start = place;
+        objects = objects.saturating_add(pack.objects.into());
+    }
+    packs.get(start..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_that_stay_are_twice_as_large_as_all_behind_them() {
+        let latest = |sizes: &[u32]| {
+            let pack = |objects: &u32| ManifestPack {
+                name: String::new(),
+                len: 0,
+                idx_len: 0,
+                objects: *objects,
+                is_whole: true,
+            };
+            latest(&sizes.iter().map(pack).collect::<Vec<_>>()).len()
+        };
+        assert_eq!([latest(&[]), latest(&[7]), latest(&[9, 4, 1]), latest(&[2, 1])], [0, 1, 1, 1]);
+        assert_eq!([latest(&[3, 3]), latest(&[100, 3, 3, 3]), latest(&[3, 100])], [2, 3, 2]);
+        // A larger pack behind smaller ones takes them along.
+        assert_eq!([latest(&[1000, 10, 20, 300]), latest(&[600, 10, 20, 300])], [3, 4]);
+    }
+}

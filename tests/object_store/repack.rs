@@ -1,0 +1,143 @@
+//! Packs that many pushes left behind become few.
+
+use std::sync::Arc;
+
+use futures_util::future::join;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::faulty::{Fault, Faulty};
+use super::{PATH, Served, export};
+use crate::support::git::Repo;
+
+/// Pushes of all kinds of deltas: against what the same push brings, and against what is there.
+async fn pushes(served: &Served, source: &Arc<Repo>, numbers: std::ops::Range<usize>) {
+    let text = b"a long file, so that git sends the next one as a delta\n".repeat(300);
+    for number in numbers {
+        let text = [&text[..], number.to_string().as_bytes()].concat();
+        source.commit("main", &[("file", &text), (&format!("dir{}/file", number % 5), number.to_string().as_bytes())]);
+        source.commit("main", &[("file", &[&text[..], b"!"].concat())]);
+        served.push(source, &["-q", "--thin", "main"]).await;
+    }
+}
+
+async fn packs(served: &Served) -> usize {
+    served.repository.manifest().await.expect("a manifest").packs().len()
+}
+
+/// The manifest as it lies there.
+async fn manifest(served: &Served) -> String {
+    let read = async |path: String| {
+        let object = served.store.get(&path.into()).await.expect("it is there");
+        String::from_utf8(object.bytes().await.expect("it can be read").into()).expect("text")
+    };
+    let head = read(format!("{PATH}/head")).await;
+    let id = head.split(' ').next().expect("an id");
+    read(format!("{PATH}/manifests/{id}")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_packs_become_few_and_hold_the_same() {
+    let served = Served::new(Arc::new(InMemory::new())).await;
+    let source = Arc::new(Repo::work());
+    assert_eq!(served.repository.repack().await.expect("nothing to do"), 0);
+    pushes(&served, &source, 0..12).await;
+    assert_eq!(packs(&served).await, 12);
+    assert_eq!(served.repository.repack().await.expect("it is done"), 12);
+    assert_eq!(packs(&served).await, 1);
+    export::assert_is(&served, &source).await;
+    // All that was whole is whole together, so that nobody walks through it.
+    let text = manifest(&served).await;
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("pack ")).collect();
+    assert!(matches!(lines[..], [line] if line.ends_with(" whole")), "{lines:?}");
+    assert_eq!(served.repository.repack().await.expect("nothing to do"), 0);
+
+    // Thin pushes find their bases in it, with a server that has read nothing else.
+    let other = Served::new(Arc::clone(&served.store)).await;
+    pushes(&other, &source, 12..14).await;
+    assert_eq!(packs(&other).await, 3);
+    // The large pack stays as it is.
+    assert_eq!(other.repository.repack().await.expect("it is done"), 2);
+    assert_eq!(packs(&other).await, 2);
+    export::assert_is(&other, &source).await;
+}
+
+/// What a push brought that no ref needs, and that is not complete, does not make anything complete that was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_of_parts_does_not_become_whole() {
+    let served = Served::new(Arc::new(InMemory::new())).await;
+    let source = Arc::new(Repo::work());
+    source.commit("main", &[("file", b"1")]);
+    served.push(&source, &["-q", "main"]).await;
+    source.commit("main", &[("file", b"2")]);
+    let commit = source.rev("main");
+    // The commit without its tree, beside a tag of something that is there.
+    source.git(["tag", "-a", "-m", "a tag", "v1", "main~1"]);
+    let objects = format!("{commit}\n{}\n", source.rev("v1"));
+    let pack = source.git_with_input(["pack-objects", "--stdout", "-q"], objects.as_bytes()).stdout;
+    let zero = crate::support::format::zero();
+    let request = crate::support::request::Request::new().update("refs/tags/v1", &zero, source.rev("v1"));
+    let request = request.update("refs/heads/broken", &zero, &commit).pack(pack).bytes();
+    let take = async |request| {
+        let script = crate::support::io::Script::of(request);
+        let (result, said) = crate::support::server::serve(served.repository.clone(), script).await;
+        result.expect("it is served");
+        crate::support::server::heard(&said).1.refs
+    };
+    let missing = Err("missing necessary objects".to_owned());
+    let expected = [("refs/tags/v1".to_owned(), Ok(())), ("refs/heads/broken".to_owned(), missing.clone())];
+    assert_eq!(take(request).await, expected);
+    assert_eq!(served.repository.repack().await.expect("it is done"), 2);
+    // The commit is there now, and its tree is as little as before.
+    let nothing = source.git_with_input(["pack-objects", "--stdout", "-q"], b"").stdout;
+    let again = crate::support::request::Request::new().update("refs/heads/broken", &zero, &commit);
+    assert_eq!(take(again.pack(nothing).bytes()).await, [("refs/heads/broken".to_owned(), missing)]);
+    let text = manifest(&served).await;
+    assert!(text.lines().any(|line| line.starts_with("pack ") && line.ends_with(" parts")), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_land_while_packs_are_merged() {
+    let served = Served::new(Arc::new(InMemory::new())).await;
+    let source = Arc::new(Repo::work());
+    pushes(&served, &source, 0..6).await;
+    let other = Served::new(Arc::clone(&served.store)).await;
+    let repack = async {
+        let mut merged = 0;
+        for _ in 0..8 {
+            merged += served.repository.repack().await.expect("it is done");
+        }
+        merged
+    };
+    let (merged, ()) = join(repack, pushes(&other, &source, 6..16)).await;
+    assert!(merged >= 6, "{merged}");
+    assert!(packs(&served).await < 16);
+    export::assert_is(&served, &source).await;
+    export::assert_is(&other, &source).await;
+}
+
+/// Each operation fails once: what lies there is what was there, in many packs or in few.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_fails_nothing_is_lost() {
+    for fault in [Fault::NotDone, Fault::AnswerLost] {
+        for place in 0.. {
+            let faulty = Arc::new(Faulty::default());
+            let served = Served::new(Arc::clone(&faulty) as Arc<dyn ObjectStore>).await;
+            let source = Arc::new(Repo::work());
+            pushes(&served, &source, 0..3).await;
+            faulty.plan(fault, place, 1);
+            let repacked = served.repository.repack().await;
+            let operations = faulty.no_plan();
+            let expected = if repacked.is_ok() { 1 } else { 3 };
+            assert_eq!(packs(&served).await, expected, "{fault:?} of {place}: {operations:?}");
+            export::assert_is(&served, &source).await;
+            if repacked.is_err() {
+                served.assert_no_leftovers().await;
+            }
+            if operations.len() <= place {
+                assert!(repacked.is_ok() && operations.len() > 10, "{operations:?}");
+                break;
+            }
+        }
+    }
+}
