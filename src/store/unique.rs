@@ -1,9 +1,12 @@
 //! Names that nothing else has.
 
 use std::hash::{BuildHasher, Hasher as _};
+#[cfg(feature = "bare-repository")]
 use std::io;
 
+#[cfg(feature = "bare-repository")]
 use crate::checksum::Hasher;
+#[cfg(feature = "bare-repository")]
 use crate::proto::ObjectId;
 
 /// Letters and digits that no other call gives, for names of temporary files: those who mind a clash create with
@@ -22,10 +25,29 @@ pub(crate) fn unique_suffix() -> String {
     suffix
 }
 
+/// What nobody else comes up with, on any host, not even on the copy of a machine that was asleep.
+#[cfg(feature = "object-store")]
+pub(crate) fn unique_id() -> String {
+    use std::fmt::Write as _;
+
+    let mut bytes = [0; 16];
+    // Where the operating system has none, what the process was given when it began must do.
+    if getrandom::fill(&mut bytes).is_err() {
+        return [(); 4].map(|()| unique_suffix()).concat();
+    }
+    let mut id = String::with_capacity(32);
+    for byte in bytes {
+        // A string takes all that is written.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
 /// `pack-<id>`, without an ending: a name that no other pack has, has had, or will have.
 ///
 /// git names a pack by its checksum. Two pushes of the same pack would then share its files and what keeps them; and whoever
 /// is about to remove an older pack of the name removes the files by that name, whoever put them there.
+#[cfg(feature = "bare-repository")]
 pub(crate) fn pack_name(checksum: &ObjectId) -> io::Result<String> {
     let mut hasher = Hasher::new(checksum.format());
     hasher.update(checksum.as_bytes());

@@ -1,6 +1,7 @@
 //! A repository out of an object store, as git reads it.
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::Served;
@@ -14,6 +15,12 @@ pub(crate) async fn names(store: &dyn ObjectStore) -> Vec<String> {
     names
 }
 
+/// Where an object of this name is.
+#[track_caller]
+pub(crate) fn at(name: &str) -> Path {
+    Path::parse(name).expect("a path")
+}
+
 /// A bare repository with the packs that the manifest names, and its refs.
 pub(crate) async fn export(served: &Served) -> Repo {
     let target = Repo::bare();
@@ -21,7 +28,7 @@ pub(crate) async fn export(served: &Served) -> Repo {
     for pack in manifest.packs() {
         for ending in ["pack", "rev", "idx"] {
             let name = format!("{}.{ending}", pack.name());
-            let object = served.store.get(&format!("{}/packs/{name}", served.repository.path()).into()).await;
+            let object = served.store.get(&at(&format!("{}/packs/{name}", served.repository.path()))).await;
             let bytes = object.expect("the pack is there").bytes().await.expect("it can be read");
             assert!(ending != "pack" || bytes.len() as u64 == pack.len());
             std::fs::write(target.path().join("objects/pack").join(name), bytes).expect("it can be written");
@@ -44,9 +51,4 @@ pub(crate) async fn assert_is(served: &Served, source: &Repo) {
             target.git(["index-pack".as_ref(), "--verify".as_ref(), "--rev-index".as_ref(), path.as_os_str()]);
         }
     }
-}
-
-/// How many objects there are.
-pub(crate) async fn count(store: &dyn ObjectStore) -> usize {
-    store.list(None).count().await
 }

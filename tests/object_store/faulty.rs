@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// What happens to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +25,12 @@ pub(crate) enum Fault {
     NotDone,
     /// It is done, and the answer is lost.
     AnswerLost,
+    /// It is done when the error has long been there.
+    Later,
     /// It is done when somebody [lets it](Faulty::let_go).
     Held,
+    /// It is done, and the answer is lost when somebody [lets it](Faulty::let_go).
+    AnswerHeld,
 }
 
 /// Which operations: those from a place in their order on, so many of them.
@@ -35,8 +43,17 @@ struct Plan {
 /// A store in memory; the operations upon it are counted, reads and writes.
 #[derive(Debug, Default)]
 pub(crate) struct Faulty {
-    store: InMemory,
+    store: Arc<InMemory>,
+    faults: Arc<Faults>,
+    /// Whether all that is listed looks as if it had been there for hours.
+    is_aged: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
     plan: Mutex<Option<Plan>>,
+    /// The next operation of this name is held.
+    held: Mutex<Option<&'static str>>,
     operations: Mutex<Vec<String>>,
     reached: Notify,
     go_on: Notify,
@@ -45,44 +62,78 @@ pub(crate) struct Faulty {
 impl Faulty {
     /// From now on: the operation at `place`, counted from now, and `count - 1` after it.
     pub(crate) fn plan(&self, fault: Fault, place: usize, count: usize) {
-        self.operations.lock().expect("no panic").clear();
-        *self.plan.lock().expect("no panic") = Some(Plan { fault, places: place..place.saturating_add(count) });
+        self.faults.operations.lock().expect("no panic").clear();
+        *self.faults.plan.lock().expect("no panic") = Some(Plan { fault, places: place..place.saturating_add(count) });
     }
 
     /// Nothing fails any more; gives the operations since the plan was made, as `put head`.
     pub(crate) fn no_plan(&self) -> Vec<String> {
-        *self.plan.lock().expect("no panic") = None;
-        self.operations.lock().expect("no panic").clone()
+        *self.faults.plan.lock().expect("no panic") = None;
+        self.faults.operations.lock().expect("no panic").clone()
+    }
+
+    /// The next operation of this name is held, as `put head`.
+    pub(crate) fn hold(&self, operation: &'static str) {
+        *self.faults.held.lock().expect("no panic") = Some(operation);
     }
 
     /// Waits until an operation is held.
     pub(crate) async fn reached(&self) {
-        self.reached.notified().await;
+        self.faults.reached.notified().await;
     }
 
     /// Lets the operation that is held go on.
     pub(crate) fn let_go(&self) {
-        self.go_on.notify_one();
+        self.faults.go_on.notify_one();
     }
 
+    /// From now on all that is there is old.
+    pub(crate) fn age(&self) {
+        self.is_aged.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Faults {
     fn next(&self, what: &str, path: &Path) -> Option<Fault> {
         let mut operations = self.operations.lock().expect("no panic");
         let place = operations.len();
-        operations.push(format!("{what} {}", path.filename().unwrap_or_default()));
+        let operation = format!("{what} {}", path.filename().unwrap_or_default());
+        operations.push(operation.clone());
+        if self.held.lock().expect("no panic").take_if(|held| *held == operation).is_some() {
+            return Some(Fault::Held);
+        }
         let plan = self.plan.lock().expect("no panic");
         plan.as_ref().filter(|plan| plan.places.contains(&place)).map(|plan| plan.fault)
     }
 
-    async fn run<T>(&self, what: &str, path: &Path, operation: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        what: &str,
+        path: &Path,
+        operation: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let lost = || Error::Generic { store: "faulty", source: format!("{what} {path} was planned to fail").into() };
         match self.next(what, path) {
             None => operation.await,
             Some(Fault::NotDone) => Err(lost()),
             Some(Fault::AnswerLost) => operation.await.and(Err(lost())),
+            Some(Fault::Later) => {
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(300)).await;
+                    operation.await
+                });
+                Err(lost())
+            }
             Some(Fault::Held) => {
                 self.reached.notify_one();
                 self.go_on.notified().await;
                 operation.await
+            }
+            Some(Fault::AnswerHeld) => {
+                let answer = operation.await;
+                self.reached.notify_one();
+                self.go_on.notified().await;
+                answer.and(Err(lost()))
             }
         }
     }
@@ -97,28 +148,38 @@ impl fmt::Display for Faulty {
 #[async_trait::async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.run("put", location, self.store.put_opts(location, payload, opts)).await
+        let (store, path) = (Arc::clone(&self.store), location.clone());
+        self.faults.run("put", location, async move { store.put_opts(&path, payload, opts).await }).await
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.run("put_multipart", location, self.store.put_multipart_opts(location, opts)).await
+        let (store, path) = (Arc::clone(&self.store), location.clone());
+        let begin = async move { store.put_multipart_opts(&path, opts).await };
+        let upload = self.faults.run("put_multipart", location, begin).await?;
+        Ok(Box::new(Parts { upload, path: location.clone(), faults: Arc::clone(&self.faults) }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.run("get", location, self.store.get_opts(location, options)).await
+        let (store, path) = (Arc::clone(&self.store), location.clone());
+        self.faults.run("get", location, async move { store.get_opts(&path, options).await }).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.run("get", location, self.store.get_ranges(location, ranges)).await
+        let (store, path, ranges) = (Arc::clone(&self.store), location.clone(), ranges.to_vec());
+        self.faults.run("get", location, async move { store.get_ranges(&path, &ranges).await }).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        // A stream cannot borrow from us, and to fail here is of no interest: nobody relies on a removal.
+        // To fail here is of no interest: nobody relies on a removal.
         self.store.delete_stream(locations)
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list(prefix)
+        let age = Duration::from_secs(if self.is_aged.load(Ordering::Relaxed) { 3 * 3600 } else { 0 });
+        let aged = move |found: Result<ObjectMeta>| {
+            found.map(|object| ObjectMeta { last_modified: object.last_modified - age, ..object })
+        };
+        self.store.list(prefix).map(aged).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -127,5 +188,35 @@ impl ObjectStore for Faulty {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.store.copy_opts(from, to, options).await
+    }
+}
+
+/// An upload in parts.
+#[derive(Debug)]
+struct Parts {
+    upload: Box<dyn MultipartUpload>,
+    path: Path,
+    faults: Arc<Faults>,
+}
+
+#[async_trait::async_trait]
+impl MultipartUpload for Parts {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let (part, path, faults) = (self.upload.put_part(data), self.path.clone(), Arc::clone(&self.faults));
+        Box::pin(async move { faults.run("part", &path, part).await })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let lost = || Error::Generic { store: "faulty", source: "the end was planned to fail".into() };
+        match self.faults.next("complete", &self.path) {
+            Some(Fault::NotDone) => Err(lost()),
+            Some(Fault::AnswerLost) => self.upload.complete().await.and(Err(lost())),
+            _ => self.upload.complete().await,
+        }
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.faults.next("abort", &self.path);
+        self.upload.abort().await
     }
 }

@@ -27,27 +27,25 @@ use tower::ServiceBuilder;
 /// A repository in an object store, and a server for it.
 struct Served {
     store: Arc<dyn ObjectStore>,
+    bucket: Bucket,
     repository: ObjectStoreRepository,
     url: String,
 }
 
-const PATH: &str = "team/demo.git";
+/// Nothing in it is written in another way for the object store.
+const PATH: &str = "team ü~#1/a%20[b].git";
 
 impl Served {
     /// A server that knows nothing yet of what is there.
     async fn new(store: Arc<dyn ObjectStore>) -> Self {
         let bucket = Bucket::open(Arc::clone(&store)).await.expect("a store that can be used");
         let repository = ObjectStoreRepository::init(&bucket, PATH, format()).await.expect("a repository");
-        Self::of(store, repository).await
-    }
-
-    async fn of(store: Arc<dyn ObjectStore>, repository: ObjectStoreRepository) -> Self {
         let service = {
             let repository = repository.clone();
             move || ServiceBuilder::new().layer(ChecksumLayer::new()).service(ReceivePack::new(repository.clone()))
         };
         let url = listen(repository.clone(), service).await;
-        Self { store, repository, url }
+        Self { store, bucket, repository, url }
     }
 
     async fn try_push(&self, source: &Arc<Repo>, args: &[&str]) -> Output {

@@ -1,10 +1,13 @@
 //! Packs that many pushes left behind become few.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
+use receive_pack::ErrorKind;
+use receive_pack::store::ObjectStoreRepository;
 
 use super::faulty::{Fault, Faulty};
 use super::{PATH, Served, export};
@@ -25,15 +28,15 @@ async fn packs(served: &Served) -> usize {
     served.repository.manifest().await.expect("a manifest").packs().len()
 }
 
-/// The manifest as it lies there.
-async fn manifest(served: &Served) -> String {
-    let read = async |path: String| {
-        let object = served.store.get(&path.into()).await.expect("it is there");
-        String::from_utf8(object.bytes().await.expect("it can be read").into()).expect("text")
-    };
-    let head = read(format!("{PATH}/head")).await;
-    let id = head.split(' ').next().expect("an id");
-    read(format!("{PATH}/manifests/{id}")).await
+/// What is known of the objects of each pack.
+async fn kinds(served: &Served) -> Vec<String> {
+    let mut found = Vec::new();
+    for pack in served.repository.manifest().await.expect("a manifest").packs() {
+        let object = served.store.get(&export::at(&format!("{PATH}/packs/{}.kinds", pack.name()))).await;
+        let text = object.expect("it is there").bytes().await.expect("it can be read");
+        found.push(String::from_utf8(text.into()).expect("text"));
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,10 +49,8 @@ async fn many_packs_become_few_and_hold_the_same() {
     assert_eq!(served.repository.repack().await.expect("it is done"), 12);
     assert_eq!(packs(&served).await, 1);
     export::assert_is(&served, &source).await;
-    // All that was whole is whole together, so that nobody walks through it.
-    let text = manifest(&served).await;
-    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("pack ")).collect();
-    assert!(matches!(lines[..], [line] if line.ends_with(" whole")), "{lines:?}");
+    // All that was complete is known to be so, and nobody walks through it.
+    assert!(kinds(&served).await.iter().all(|kinds| kinds.bytes().all(|kind| kind.is_ascii_uppercase())));
     assert_eq!(served.repository.repack().await.expect("nothing to do"), 0);
 
     // Thin pushes find their bases in it, with a server that has read nothing else.
@@ -62,9 +63,9 @@ async fn many_packs_become_few_and_hold_the_same() {
     export::assert_is(&other, &source).await;
 }
 
-/// What a push brought that no ref needs, and that is not complete, does not make anything complete that was not.
+/// What a push brought beside what it needed, and that is not complete, stays so; and nothing else is the less so.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pack_of_parts_does_not_become_whole() {
+async fn what_is_not_complete_stays_so_by_itself() {
     let served = Served::new(Arc::new(InMemory::new())).await;
     let source = Arc::new(Repo::work());
     source.commit("main", &[("file", b"1")]);
@@ -87,13 +88,20 @@ async fn a_pack_of_parts_does_not_become_whole() {
     let missing = Err("missing necessary objects".to_owned());
     let expected = [("refs/tags/v1".to_owned(), Ok(())), ("refs/heads/broken".to_owned(), missing.clone())];
     assert_eq!(take(request).await, expected);
+    // The tag, then: of four objects and two that came with the second push.
+    let incomplete = async || kinds(&served).await.concat().bytes().filter(u8::is_ascii_lowercase).count();
+    assert_eq!(incomplete().await, 1);
     assert_eq!(served.repository.repack().await.expect("it is done"), 2);
+    assert_eq!((incomplete().await, packs(&served).await), (1, 1));
     // The commit is there now, and its tree is as little as before.
     let nothing = source.git_with_input(["pack-objects", "--stdout", "-q"], b"").stdout;
     let again = crate::support::request::Request::new().update("refs/heads/broken", &zero, &commit);
     assert_eq!(take(again.pack(nothing).bytes()).await, [("refs/heads/broken".to_owned(), missing)]);
-    let text = manifest(&served).await;
-    assert!(text.lines().any(|line| line.starts_with("pack ") && line.ends_with(" parts")), "{text}");
+    // And what comes upon the others is complete at once.
+    source.git(["reset", "-q", "--hard", "main~1"]);
+    source.commit("main", &[("file", b"3")]);
+    served.push(&source, &["-q", "main"]).await;
+    assert_eq!(incomplete().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,4 +148,60 @@ async fn whatever_fails_nothing_is_lost() {
             }
         }
     }
+}
+
+/// A push is held just before the head moves, and what it has uploaded is taken for what a dead one left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_outlives_that_its_pack_is_removed() {
+    let faulty = Arc::new(Faulty::default());
+    let served = Served::new(Arc::clone(&faulty) as Arc<dyn ObjectStore>).await;
+    let source = Arc::new(Repo::work());
+    pushes(&served, &source, 0..3).await;
+    source.commit("main", &[("more", b"to come")]);
+    faulty.hold("put head");
+    let push = served.push(&source, &["-q", "main"]);
+    let prune = async {
+        faulty.reached().await;
+        faulty.age();
+        // The pack of the push, and the manifests of the others.
+        let removed = served.repository.prune(Duration::ZERO).await.expect("it is done");
+        assert!(removed > 4, "{removed}");
+        faulty.let_go();
+    };
+    join(push, prune).await;
+    export::assert_is(&served, &source).await;
+    served.assert_no_leftovers().await;
+}
+
+/// What was merged goes away, and nothing of a repository below.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_needed_is_removed_and_nothing_else() {
+    let faulty = Arc::new(Faulty::default());
+    let served = Served::new(Arc::clone(&faulty) as Arc<dyn ObjectStore>).await;
+    let below = ["packs", "manifests", "packs/pack-1.git"];
+    let below = futures_util::future::join_all(below.map(async |name| {
+        let path = format!("{PATH}/{name}");
+        let repository = ObjectStoreRepository::init(&served.bucket, &path, crate::support::format::format()).await;
+        repository.expect("a repository")
+    }));
+    let below = below.await;
+    let source = Arc::new(Repo::work());
+    pushes(&served, &source, 0..4).await;
+    assert_eq!(served.repository.repack().await.expect("it is done"), 4);
+    faulty.age();
+    // What was in use an hour ago stays: here that is what is in use now.
+    assert!(served.repository.prune(Duration::from_secs(3600)).await.expect("it is done") > 4 * 4);
+    export::assert_is(&served, &source).await;
+    let other = Served::new(Arc::clone(&served.store)).await;
+    pushes(&other, &source, 4..6).await;
+    export::assert_is(&other, &source).await;
+    served.repository.delete().await.expect("it is removed");
+    assert_eq!(served.repository.manifest().await.expect_err("it is gone").kind(), ErrorKind::NotFound);
+    let (names, _) = served.objects().await;
+    assert_eq!(names.len(), 2 * below.len(), "{names:?}");
+    for repository in below {
+        repository.manifest().await.expect("it is there");
+        repository.delete().await.expect("it is removed");
+    }
+    assert_eq!(served.objects().await.0, Vec::<String>::new());
 }

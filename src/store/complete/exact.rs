@@ -53,6 +53,12 @@ impl<'a, T: Trust> Exact<'a, T> {
         Self { pack, brought, repository, trust, known: HashMap::new(), reasons: Vec::new() }
     }
 
+    /// Whether an object was found to be there with all that it needs, by itself or below another.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn has_found_complete(&self, id: &ObjectId) -> bool {
+        matches!(self.known.get(id), Some(Ok(_)))
+    }
+
     /// Whether an object and all that it needs is there.
     pub(crate) fn complete(&mut self, new: &ObjectId) -> Result<Result<(), Missing>, Error> {
         // A path through the objects instead of recursion: hashes cannot form a circle, so it ends.

@@ -13,6 +13,8 @@ const READ_AHEAD: u64 = 512;
 const MAX_READ_AHEAD: u64 = 8 * 1024;
 /// How much of what follows an entry is read with it: the inflater is fast only as long as it need not fear the end.
 const READ_BEYOND: u64 = 64;
+/// What each byte of zlib's makes at most, and some more.
+const MAX_EXPANSION: u64 = 1100;
 /// How much more space than it needs the inflater is given, so that it may copy in long strides up to the end.
 const SLACK: usize = 512;
 
@@ -137,6 +139,10 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
 
     /// Inflates the whole entry, which is `len` bytes long, as was found when it arrived.
     pub(super) fn read_whole(&mut self, len: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+        // What lies in an object store, or on a disk, may not be what arrived.
+        if len > self.entry_end.saturating_sub(self.entry_start).saturating_mul(MAX_EXPANSION) {
+            return Err(self.damaged("length"));
+        }
         let len = usize::try_from(len).map_err(|_| self.damaged("length"))?;
         out.clear();
         out.resize(len.saturating_add(SLACK), 0);

@@ -39,7 +39,17 @@ impl<I: ReadAt, R: ReadAt> StoredIndex<I, R> {
     pub(crate) fn open(idx: I, rev: R, format: ObjectFormat, pack_len: u64) -> Result<Self, Error> {
         let mut front = [0; IDS as usize];
         idx.read_exact_at(&mut front, 0).map_err(unreadable)?;
-        let counts = front.strip_prefix(IDX_MAGIC).ok_or_else(|| damaged("its signature"))?;
+        Self::with_front(&front, idx, rev, format, pack_len)
+    }
+
+    /// The same, by somebody who has read the front of the index.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub(crate) fn with_front(front: &[u8], idx: I, rev: R, format: ObjectFormat, pack_len: u64) -> Result<Self, Error> {
+        let counts = front.get(..IDS as usize).and_then(|front| front.strip_prefix(IDX_MAGIC));
+        let counts = counts.ok_or_else(|| damaged("its front"))?;
         let fanout: Vec<u32> =
             counts.chunks_exact(4).filter_map(|count| Some(u32::from_be_bytes(count.try_into().ok()?))).collect();
         if !fanout.is_sorted() {

@@ -22,8 +22,8 @@ pub(super) struct Blocks {
     held: Mutex<Held>,
 }
 
-/// A block of an object: its name, and the number of the block.
-type Key = (Arc<str>, u64);
+/// A block of an object: its path, and the number of the block.
+type Key = (Arc<Path>, u64);
 
 #[derive(Debug, Default)]
 struct Held {
@@ -44,29 +44,28 @@ impl Blocks {
     }
 
     /// A block of an object that is `len` bytes long.
-    pub(super) async fn get(&self, name: &Arc<str>, len: u64, block: u64) -> object_store::Result<Bytes> {
-        if let Some(bytes) = self.held().ask(&(Arc::clone(name), block)) {
+    pub(super) async fn get(&self, path: &Arc<Path>, len: u64, block: u64) -> object_store::Result<Bytes> {
+        if let Some(bytes) = self.held().ask(&(Arc::clone(path), block)) {
             return Ok(bytes);
         }
         let range = span(block, len);
-        let bytes = self.store.get_range(&Path::from(&**name), range.clone()).await?;
+        let bytes = self.store.get_range(path, range.clone()).await?;
         if bytes.len() as u64 != range.end.saturating_sub(range.start) {
-            let source = format!("{name} has {} bytes in place of those at {range:?}", bytes.len()).into();
+            let source = format!("{path} has {} bytes in place of those at {range:?}", bytes.len()).into();
             return Err(object_store::Error::Generic { store: "object store", source });
         }
         // A slice of a larger answer would hold all of it.
         let bytes = Bytes::copy_from_slice(&bytes);
-        self.held().hold((Arc::clone(name), block), bytes.clone(), self.max_bytes);
+        self.held().hold((Arc::clone(path), block), bytes.clone(), self.max_bytes);
         Ok(bytes)
     }
 
-    /// All of an object that is `len` bytes long.
-    pub(super) async fn whole(&self, name: &Arc<str>, len: u64) -> object_store::Result<Vec<u8>> {
-        let mut all = Vec::new();
-        for block in 0..len.div_ceil(BLOCK) {
-            all.extend_from_slice(&self.get(name, len, block).await?);
+    /// All of an object that is `len` bytes long. A long one is not held: others would have to go for it.
+    pub(super) async fn whole(&self, path: Path, len: u64) -> object_store::Result<Bytes> {
+        if len <= BLOCK {
+            return self.get(&Arc::new(path), len, 0).await;
         }
-        Ok(all)
+        self.store.get(&path).await?.bytes().await
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -112,36 +111,23 @@ fn span(block: u64, len: u64) -> Range<u64> {
 pub(super) struct RemoteFile {
     bucket: Bucket,
     runtime: Handle,
-    name: Arc<str>,
+    path: Arc<Path>,
     len: u64,
-    /// The block that was read last: who searches an index stays in one for long.
-    last: Mutex<Option<(u64, Bytes)>>,
 }
 
 impl RemoteFile {
-    pub(super) fn new(bucket: &Bucket, runtime: &Handle, name: &Path, len: u64) -> Self {
-        let (bucket, runtime) = (bucket.clone(), runtime.clone());
-        Self { bucket, runtime, name: Arc::from(name.as_ref()), len, last: Mutex::default() }
+    pub(super) fn new(bucket: &Bucket, runtime: &Handle, path: Path, len: u64) -> Self {
+        Self { bucket: bucket.clone(), runtime: runtime.clone(), path: Arc::new(path), len }
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Has its first block read, for those who will ask for it.
-    pub(super) async fn warm(&self) -> object_store::Result<()> {
-        self.bucket.blocks().get(&self.name, self.len, 0).await.map(drop)
+    /// Its first block, by those who may wait for it.
+    pub(super) async fn front(&self) -> object_store::Result<Bytes> {
+        self.bucket.blocks().get(&self.path, self.len, 0).await
     }
 
     fn block(&self, block: u64) -> io::Result<Bytes> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = last.as_ref().filter(|(number, _)| *number == block) {
-            return Ok(bytes.clone());
-        }
-        let read = self.bucket.blocks().get(&self.name, self.len, block);
-        let bytes = self.runtime.block_on(read).map_err(io::Error::other)?;
-        *last = Some((block, bytes.clone()));
-        Ok(bytes)
+        let read = self.bucket.blocks().get(&self.path, self.len, block);
+        self.runtime.block_on(read).map_err(io::Error::other)
     }
 }
 
@@ -167,7 +153,7 @@ impl ReadAt for RemoteFile {
 
 impl std::fmt::Debug for RemoteFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RemoteFile").field("name", &self.name).field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("RemoteFile").field("path", &self.path).field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -183,8 +169,11 @@ mod tests {
         let body: Vec<u8> = (0..5 * BLOCK / 2).map(|n| (n / 7) as u8).collect();
         store.put(&Path::from("a/b"), body.clone().into()).await.unwrap();
         let blocks = Blocks::new(Arc::clone(&store) as _, 2 * (BLOCK as usize + EACH));
-        let (name, len) = (Arc::from("a/b"), body.len() as u64);
-        assert!(blocks.whole(&name, len).await.unwrap() == body);
+        let (name, len) = (Arc::new(Path::from("a/b")), body.len() as u64);
+        for block in 0..3 {
+            let end = body.len().min((block as usize + 1) * BLOCK as usize);
+            assert!(blocks.get(&name, len, block).await.unwrap() == body[block as usize * BLOCK as usize..end]);
+        }
         // Of the three the first is gone, and the others do not need the store any more.
         store.delete(&Path::from("a/b")).await.unwrap();
         assert!(blocks.get(&name, len, 1).await.unwrap() == body[BLOCK as usize..2 * BLOCK as usize]);
@@ -197,6 +186,6 @@ mod tests {
         let store = Arc::new(InMemory::new());
         store.put(&Path::from("a"), vec![0; 10].into()).await.unwrap();
         let blocks = Blocks::new(store, 1 << 20);
-        assert!(blocks.whole(&Arc::from("a"), 11).await.is_err());
+        assert!(blocks.whole(Path::from("a"), 11).await.is_err());
     }
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::blocks::Blocks;
 use super::probe::probe;
@@ -27,6 +28,8 @@ use crate::Error;
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     blocks: Arc<Blocks>,
+    /// Those who land share it; who waits until nobody does has it alone.
+    landings: Arc<RwLock<()>>,
 }
 
 /// How many bytes are held of what was read, unless somebody says otherwise.
@@ -59,7 +62,29 @@ impl Bucket {
     /// As for [`open`](Self::open).
     pub async fn with_cache(store: Arc<dyn ObjectStore>, bytes: usize) -> Result<Self, Error> {
         probe(&*store).await?;
-        Ok(Self { blocks: Arc::new(Blocks::new(Arc::clone(&store), bytes)), store })
+        Ok(Self::unchecked(store, bytes))
+    }
+
+    /// The same without the requests at the beginning, for those who only read: they need not be allowed to write. What is
+    /// pushed by way of it may be lost.
+    pub fn unchecked(store: Arc<dyn ObjectStore>, bytes: usize) -> Self {
+        Self { blocks: Arc::new(Blocks::new(Arc::clone(&store), bytes)), store, landings: Arc::default() }
+    }
+
+    /// Waits until no push is landing and no packs are merged: before a process ends, once it takes no more pushes. A runtime
+    /// that is shut down ends them where they are. Each has then landed wholly or not at all, but its client may not know
+    /// which, and what it has uploaded stays until it is [pruned](super::ObjectStoreRepository::prune).
+    ///
+    /// # Cancel safety
+    ///
+    /// Full.
+    pub async fn idle(&self) {
+        drop(self.landings.write().await);
+    }
+
+    /// As long as this lives, somebody is landing.
+    pub(super) async fn landing(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.landings).read_owned().await
     }
 
     /// Where objects are written, and read that are written again.

@@ -1,6 +1,5 @@
 //! The one object that is written again, and how it is moved from one manifest to the next.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::{Error as StoreError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion};
@@ -9,6 +8,7 @@ use super::bucket::Bucket;
 use super::layout::Layout;
 use super::manifest::Manifest;
 use crate::proto::{ObjectFormat, ObjectId};
+use crate::store::blocking::{Cancelled, blocking};
 use crate::{Error, ErrorKind};
 
 /// What a repository is, and what has to be the same when it becomes something else.
@@ -41,6 +41,8 @@ struct Pointer {
 const LOOKS: u32 = 5;
 /// How long the first of them waits; each one after it twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Bytes from which on a manifest takes so long to read or write that others would have to wait for it.
+const LONG: usize = 64 << 10;
 /// How many manifests are looked through for ours: as many pushes may land while one waits for an answer.
 const MAX_LATER: u32 = 1000;
 
@@ -54,14 +56,14 @@ impl Head {
 
     /// Makes the head of a new repository; `false` if somebody else was quicker.
     pub(super) async fn create(bucket: &Bucket, layout: &Layout, manifest: &Manifest) -> Result<bool, Error> {
-        match put(bucket, layout, None, manifest, || Ok(())).await? {
+        match put(bucket, layout, None, manifest, &Cancelled::default()).await? {
             Moved::Yes => Ok(true),
             Moved::No => Ok(false),
             Moved::Unknown(error) => Err(error),
         }
     }
 
-    /// Moves the head to a manifest that comes after its own, unless `go_on` says at the last moment that it is not to be.
+    /// Moves the head to a manifest that comes after its own, unless nobody waits for it any more at the last moment.
     ///
     /// # Errors
     ///
@@ -71,9 +73,9 @@ impl Head {
         bucket: &Bucket,
         layout: &Layout,
         next: &Manifest,
-        go_on: impl Fn() -> Result<(), Error>,
+        cancelled: &Cancelled,
     ) -> Result<Moved, Error> {
-        put(bucket, layout, Some(self), next, go_on).await
+        put(bucket, layout, Some(self), next, cancelled).await
     }
 }
 
@@ -83,13 +85,13 @@ async fn put(
     layout: &Layout,
     before: Option<&Head>,
     next: &Manifest,
-    go_on: impl Fn() -> Result<(), Error>,
+    cancelled: &Cancelled,
 ) -> Result<Moved, Error> {
-    let (id, text) = next.encode()?;
+    let (id, text) = encode(next).await?;
     let pointer = format!("{id} {}\n", text.len());
     let written = bucket.store().put(&layout.manifest(&id), text.into()).await;
     let moved = match written {
-        Ok(_) => match go_on() {
+        Ok(_) => match cancelled.go_on() {
             Ok(()) => Ok(point_at(bucket, layout, before, &id, pointer).await),
             Err(error) => Err(error),
         },
@@ -107,29 +109,31 @@ async fn point_at(bucket: &Bucket, layout: &Layout, before: Option<&Head>, id: &
     let pointer = PutPayload::from(pointer.into_bytes());
     let mode = before.map_or(PutMode::Create, |head| PutMode::Update(head.version.clone()));
     let mut pause = PAUSE;
-    let mut moved = Moved::No;
+    let mut last = None;
     for _ in 0..LOOKS {
-        match bucket.store().put_opts(&layout.head(), pointer.clone(), PutOptions::from(mode.clone())).await {
-            Ok(_) => return Moved::Yes,
-            // Even so it may be ours that is there: the first answer was lost, and this is that to the same request once more.
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {}
-            // What has not come yet may still come.
-            Err(error) => {
-                let text = "whether the head of the repository was moved is not known";
-                moved = Moved::Unknown(Error::store(text, error));
-            }
+        if let Err(error) =
+            bucket.store().put_opts(&layout.head(), pointer.clone(), PutOptions::from(mode.clone())).await
+        {
+            // Whatever it says, it may be ours that is there: an answer was lost, and this is that to the same request once
+            // more. And what has not come yet may still come.
+            last = Some(error);
+        } else {
+            return Moved::Yes;
         }
         match look(bucket, layout, before.map(|before| &before.id), id).await {
             Ok(Found::Ours) => return Moved::Yes,
             // From now on the condition of ours cannot be met.
             Ok(Found::Others) => return Moved::No,
-            Ok(Found::AsBefore) => {}
-            Err(error) => moved = Moved::Unknown(error),
+            Ok(Found::AsBefore) | Err(_) => {}
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2);
     }
-    moved
+    let error = Error::new(ErrorKind::Store, "whether the head of the repository was moved is not known");
+    Moved::Unknown(match last {
+        Some(last) => error.with_source(last),
+        None => error,
+    })
 }
 
 /// What a head is found to point at.
@@ -163,9 +167,22 @@ async fn look(bucket: &Bucket, layout: &Layout, before: Option<&ObjectId>, ours:
 }
 
 async fn read_manifest(bucket: &Bucket, layout: &Layout, id: &ObjectId, len: u64) -> Result<Manifest, Error> {
-    let name: Arc<str> = Arc::from(layout.manifest(id).as_ref());
-    let text = bucket.blocks().whole(&name, len).await;
-    Manifest::decode(id, &text.map_err(|error| Error::store(format!("the manifest {id} cannot be read"), error))?)
+    let text = bucket.blocks().whole(layout.manifest(id), len).await;
+    let text = text.map_err(|error| Error::store(format!("the manifest {id} cannot be read"), error))?;
+    if text.len() < LONG {
+        return Manifest::decode(id, &text);
+    }
+    let id = *id;
+    blocking(move || Manifest::decode(&id, &text)).await
+}
+
+/// The text of a manifest, and its name.
+async fn encode(manifest: &Manifest) -> Result<(ObjectId, Vec<u8>), Error> {
+    if manifest.refs().len().saturating_add(manifest.packs().len()) < LONG / 64 {
+        return manifest.encode();
+    }
+    let manifest = manifest.clone();
+    blocking(move || manifest.encode()).await
 }
 
 impl Pointer {

@@ -9,11 +9,11 @@ use super::packs::Packs;
 use super::repository::ObjectStoreRepository;
 use super::seal::Sealed;
 use super::upload::Upload;
+use crate::Error;
 use crate::proto::{ObjectId, ObjectKind, Report};
 use crate::push::{Progress, UpdateRequest};
 use crate::store::blocking::{Cancelled, blocking};
 use crate::store::ref_map;
-use crate::{Error, ErrorKind};
 
 /// From a sealed push to a head that has moved.
 pub(super) struct Landing {
@@ -39,6 +39,12 @@ impl Landing {
         if let Some(upload) = uploaded {
             upload.remove().await;
         }
+        // To give a large file back to the disk may block.
+        let _ = blocking(move || {
+            drop(self);
+            Ok(())
+        })
+        .await;
         landed
     }
 
@@ -58,8 +64,11 @@ impl Landing {
             if judged.is_refused() {
                 return Ok(judged.report());
             }
+            if let Some(upload) = uploaded.take_if(|upload| !upload.is_safe_beside(&head.manifest)) {
+                upload.remove().await;
+            }
             if let Some(sealed) = self.sealed.as_ref().filter(|_| uploaded.is_none()) {
-                let upload = uploaded.insert(Upload::new(bucket, layout, &sealed.name));
+                let upload = uploaded.insert(Upload::new(bucket, layout, &head.manifest));
                 upload.put(sealed, &self.progress, &self.cancelled).await?;
             }
             match self.advance(&head, &judged, uploaded.as_ref()).await? {
@@ -74,7 +83,7 @@ impl Landing {
                 Moved::No => sleep(pause(attempt)).await,
             }
         }
-        Err(Error::new(ErrorKind::Store, "others pushed at the same time, each time that this push was about to land"))
+        Err(Error::refused("the repository is busy: too many others push at the same time"))
     }
 
     /// Moves the head from what it is to what it is after the push.
@@ -82,12 +91,8 @@ impl Landing {
         let ObjectStoreRepository { bucket, layout, .. } = &self.repository;
         let mut next = head.manifest.next(head.id);
         ref_map::apply(&mut next.refs, judged);
-        next.packs.extend(self.sealed.as_deref().map(Sealed::as_pack));
-        let go_on = || {
-            self.cancelled.go_on()?;
-            upload.map_or(Ok(()), Upload::is_fresh)
-        };
-        head.advance(bucket, layout, &next, go_on).await
+        next.packs.extend(self.sealed.as_deref().zip(upload).map(|(sealed, upload)| sealed.as_pack(upload.name())));
+        head.advance(bucket, layout, &next, &self.cancelled).await
     }
 
     /// What the new values of the refs are.

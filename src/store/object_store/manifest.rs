@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::checksum::Hasher;
 use crate::proto::{ObjectFormat, ObjectId, is_valid_ref_name};
 use crate::store::ref_map::RefMap;
-use crate::store::unique::unique_suffix;
+use crate::store::unique::unique_id;
 use crate::{Error, ErrorKind};
 
 /// What a repository in an object store is at one moment: its refs and its packs. A push that lands makes a new one.
@@ -15,16 +15,19 @@ use crate::{Error, ErrorKind};
 /// ```text
 /// receive-pack manifest 1
 /// object-format sha1
-/// parent <id of the manifest before>                        none in the first
+/// parent <id of the manifest before>                  none in the first
 /// push <letters and digits that are different each time>
-/// pack <name> <bytes> <bytes of its index> <objects> whole  or `parts`: some object may need one that is nowhere
-/// ref <id> <name>                                           sorted by name
+/// prunes <number>                                     how often packs have been removed
+/// pack <name> <bytes> <bytes of its index> <objects>  the oldest first
+/// ref <id> <name>                                     sorted by name
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     format: ObjectFormat,
     pub(super) parent: Option<ObjectId>,
     push: String,
+    /// A pack that was uploaded when it was another number may be gone.
+    pub(super) prunes: u64,
     pub(super) packs: Vec<ManifestPack>,
     pub(super) refs: RefMap,
 }
@@ -37,8 +40,6 @@ pub struct ManifestPack {
     pub(super) len: u64,
     pub(super) idx_len: u64,
     pub(super) objects: u32,
-    /// Whether all that its objects need is in it, or in packs before it that are whole.
-    pub(super) is_whole: bool,
 }
 
 const TITLE: &str = "receive-pack manifest 1";
@@ -46,12 +47,12 @@ const TITLE: &str = "receive-pack manifest 1";
 impl Manifest {
     /// That of a new repository.
     pub(super) fn new(format: ObjectFormat) -> Self {
-        Self { format, parent: None, push: nonce(), packs: Vec::new(), refs: RefMap::new() }
+        Self { push: unique_id(), ..Self::empty(format) }
     }
 
     /// One that comes after this, and is the same as yet.
     pub(super) fn next(&self, id: ObjectId) -> Self {
-        Self { parent: Some(id), push: nonce(), ..self.clone() }
+        Self { parent: Some(id), push: unique_id(), ..self.clone() }
     }
 
     /// The object format of the repository.
@@ -70,20 +71,26 @@ impl Manifest {
     }
 
     /// Its text, and its name.
+    ///
+    /// # Errors
+    ///
+    /// If it would not be read again: a store may be given names that no client could send.
     pub(super) fn encode(&self) -> Result<(ObjectId, Vec<u8>), Error> {
         let mut text = format!("{TITLE}\nobject-format {}\n", self.format.name());
         // A string takes all that is written.
         if let Some(parent) = self.parent {
             let _ = writeln!(text, "parent {parent}");
         }
-        let _ = writeln!(text, "push {}", self.push);
-        for pack in &self.packs {
-            let ManifestPack { name, len, idx_len, objects, is_whole } = pack;
-            let _ =
-                writeln!(text, "pack {name} {len} {idx_len} {objects} {}", if *is_whole { "whole" } else { "parts" });
+        let _ = writeln!(text, "push {}\nprunes {}", self.push, self.prunes);
+        for ManifestPack { name, len, idx_len, objects } in &self.packs {
+            let _ = writeln!(text, "pack {name} {len} {idx_len} {objects}");
         }
         let mut text = text.into_bytes();
         for (name, id) in &self.refs {
+            if !is_valid_ref_name(name) {
+                let text = format!("a ref cannot have the name '{}'", name.escape_ascii());
+                return Err(Error::new(ErrorKind::Store, text));
+            }
             text.extend_from_slice(format!("ref {id} ").as_bytes());
             text.extend_from_slice(name);
             text.push(b'\n');
@@ -119,7 +126,7 @@ impl Manifest {
     }
 
     fn empty(format: ObjectFormat) -> Self {
-        Self { format, parent: None, push: String::new(), packs: Vec::new(), refs: RefMap::new() }
+        Self { format, parent: None, push: String::new(), prunes: 0, packs: Vec::new(), refs: RefMap::new() }
     }
 
     /// Takes a line in; `None` if it is none that may stand there.
@@ -129,6 +136,7 @@ impl Manifest {
         match word {
             b"parent" if self.push.is_empty() => self.parent = Some(ObjectId::from_hex(self.format, rest)?),
             b"push" if self.push.is_empty() => self.push = str::from_utf8(rest).ok()?.to_owned(),
+            b"prunes" if self.packs.is_empty() => self.prunes = str::from_utf8(rest).ok()?.parse().ok()?,
             b"pack" if self.refs.is_empty() => self.packs.push(ManifestPack::decode(str::from_utf8(rest).ok()?)?),
             b"ref" => {
                 let (id, name) = rest.split_at_checked(self.format.hex_len())?;
@@ -144,17 +152,13 @@ impl Manifest {
     }
 }
 
-/// So that of two pushes that do the same each has a manifest of its own.
-fn nonce() -> String {
-    format!("{}{}", unique_suffix(), unique_suffix())
-}
-
 fn object_format(line: &[u8]) -> Option<ObjectFormat> {
     ObjectFormat::from_name(line.strip_prefix(b"object-format ")?)
 }
 
 impl ManifestPack {
-    /// `pack-<id>`: the pack is at `<path of the repository>/packs/<name>.pack`, its indexes beside it.
+    /// `pack-<id>`: the pack is at `<path of the repository>/packs/<name>.pack`, and beside it are `.idx` and `.rev`, as git
+    /// writes them. It has all bases of its deltas, so that git reads it by itself.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -178,11 +182,6 @@ impl ManifestPack {
             len: next()?.parse().ok()?,
             idx_len: next()?.parse().ok()?,
             objects: next()?.parse().ok()?,
-            is_whole: match next()? {
-                "whole" => true,
-                "parts" => false,
-                _ => return None,
-            },
         };
         next().is_none().then_some(pack)
     }
@@ -198,10 +197,11 @@ mod tests {
 
     fn manifest() -> Manifest {
         let mut manifest = Manifest::new(ObjectFormat::Sha1).next(id(b'1'));
-        for (number, is_whole) in [(1, true), (2, false)] {
+        for objects in [1, 2] {
             let name = format!("pack-{}", id(b'a'));
-            manifest.packs.push(ManifestPack { name, len: 1 << 40, idx_len: 1100, objects: number, is_whole });
+            manifest.packs.push(ManifestPack { name, len: 1 << 40, idx_len: 1100, objects });
         }
+        manifest.prunes = 7;
         manifest.refs.insert(Bytes::from_static(b"refs/heads/main"), id(b'2'));
         manifest.refs.insert(Bytes::from_static(b"refs/heads/\xff"), id(b'3'));
         manifest
@@ -245,14 +245,15 @@ mod tests {
             (2, "object-format md5"),
             (3, "parent 1"),
             (4, "push"),
-            (5, "pack pack-1 1 1 1 all"),
-            (5, "pack pack-1/.. 1 1 1 whole"),
-            (5, "pack pack-1 1 1 4294967296 whole"),
-            (5, "pack pack-1 1 1 1 whole more"),
-            (7, "ref 1 refs/heads/main"),
-            (7, "ref 2222222222222222222222222222222222222222 refs/heads/a..b"),
-            (8, "pack pack-1 1 1 1 whole"),
-            (8, ""),
+            (5, "prunes -1"),
+            (6, "pack pack-1 1 1"),
+            (6, "pack pack-1/.. 1 1 1"),
+            (6, "pack pack-1 1 1 4294967296"),
+            (6, "pack pack-1 1 1 1 more"),
+            (8, "ref 1 refs/heads/main"),
+            (8, "ref 2222222222222222222222222222222222222222 refs/heads/a..b"),
+            (9, "pack pack-1 1 1 1"),
+            (9, ""),
         ] {
             let mut changed = lines.clone();
             changed[number - 1] = bad;
@@ -261,5 +262,8 @@ mod tests {
         }
         assert!(decode(&lines[..2]).unwrap_err().to_string().ends_with("is not complete"));
         assert!(decode(&["receive-pack manifest 2"]).is_err());
+        let mut manifest = manifest();
+        manifest.refs.insert(Bytes::from_static(b"refs/heads/a\nref"), id(b'2'));
+        assert!(manifest.encode().is_err());
     }
 }

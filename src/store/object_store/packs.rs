@@ -4,9 +4,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::runtime::Handle;
 
-use super::blocks::{BLOCK, RemoteFile};
+use super::blocks::RemoteFile;
 use super::bucket::Bucket;
-use super::kinds;
+use super::kinds::{self, Known};
 use super::layout::Layout;
 use super::manifest::{Manifest, ManifestPack};
 use crate::Error;
@@ -31,7 +31,6 @@ pub(super) struct RemotePack {
     kinds: RemoteFile,
     pub(super) pack: RemoteFile,
     len: u64,
-    is_whole: bool,
 }
 
 type RemoteIndex = StoredIndex<Arc<RemoteFile>, Arc<RemoteFile>>;
@@ -41,7 +40,7 @@ const AT_ONCE: usize = 16;
 
 impl RemotePack {
     fn new(bucket: &Bucket, layout: &Layout, runtime: &Handle, format: ObjectFormat, pack: &ManifestPack) -> Self {
-        let file = |ending: &str, len: u64| RemoteFile::new(bucket, runtime, &layout.pack(&pack.name, ending), len);
+        let file = |ending: &str, len: u64| RemoteFile::new(bucket, runtime, layout.pack(&pack.name, ending), len);
         let objects = u64::from(pack.objects);
         let hashes = [format.len() as u64; 2].iter().sum();
         let rev_len = objects.saturating_mul(4).saturating_add(12).saturating_add(hashes);
@@ -53,7 +52,6 @@ impl RemotePack {
             kinds: file("kinds", objects),
             pack: file("pack", pack.len),
             len: pack.len,
-            is_whole: pack.is_whole,
         }
     }
 
@@ -67,31 +65,38 @@ impl RemotePack {
         Ok(self.idx.get_or_init(|| index))
     }
 
-    fn kind_of(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+    /// Opens the index, by those who may wait for it.
+    async fn open(&self) -> Result<(), Error> {
+        let front = self.idx_file.front().await;
+        let front = front.map_err(|error| Error::store("the index of a pack cannot be read", error))?;
+        let (idx, rev) = (Arc::clone(&self.idx_file), Arc::clone(&self.rev_file));
+        let index = StoredIndex::with_front(&front, idx, rev, self.format, self.len)?;
+        let _ = self.idx.set(index);
+        Ok(())
+    }
+
+    fn known(&self, id: &ObjectId) -> Result<Option<Known>, Error> {
         let Some(place) = self.index()?.place_of(id)? else { return Ok(None) };
         kinds::read(&self.kinds, place).map(Some)
     }
 }
 
 impl Packs {
-    /// Those of a manifest. Nothing is read yet.
+    /// Those of a manifest. Nothing is read before they are [opened](Self::open), or somebody asks.
     pub(super) fn new(bucket: &Bucket, layout: &Layout, runtime: &Handle, manifest: &Manifest) -> Self {
         let pack = |pack| RemotePack::new(bucket, layout, runtime, manifest.object_format(), pack);
         Self { packs: manifest.packs().iter().map(pack).collect() }
     }
 
-    /// Reads the indexes of small packs, many at once: an object that is nowhere is looked for in each.
-    pub(super) async fn warm(&self) -> Result<(), Error> {
-        let mut small = Vec::new();
-        for pack in &self.packs {
-            if pack.idx.get().is_none() && pack.idx_file.len() <= BLOCK {
-                let idx = Arc::clone(&pack.idx_file);
-                small.push(async move { idx.warm().await });
-            }
+    /// Opens the indexes, many at once: an object that is nowhere is looked for in each.
+    pub(super) async fn open(&self) -> Result<(), Error> {
+        let mut opening: Vec<_> = Vec::with_capacity(self.packs.len());
+        for pack in self.packs.iter().filter(|pack| pack.idx.get().is_none()) {
+            opening.push(pack.open());
         }
-        let mut read = stream::iter(small).buffer_unordered(AT_ONCE);
-        while let Some(read) = read.next().await {
-            read.map_err(|error| Error::store("the index of a pack cannot be read", error))?;
+        let mut opening = stream::iter(opening).buffer_unordered(AT_ONCE);
+        while let Some(opened) = opening.next().await {
+            opened?;
         }
         Ok(())
     }
@@ -102,27 +107,24 @@ impl Packs {
             return Ok(Some(kind));
         }
         for pack in &self.packs {
-            if let Some(kind) = pack.kind_of(id)? {
-                return Ok(Some(kind));
+            if let Some(known) = pack.known(id)? {
+                return Ok(Some(known.kind));
             }
         }
         Ok(None)
     }
 
-    /// Whether the object is there, and with it all that it needs.
-    pub(super) fn has_whole(&self, kind: ObjectKind, id: &ObjectId) -> Result<bool, Error> {
-        if built_in(id).is_some() {
-            return Ok(built_in(id) == Some(kind));
+    /// Whether the object is there, is of this kind, and all that it needs is known to be there.
+    pub(super) fn has_complete(&self, kind: ObjectKind, id: &ObjectId) -> Result<bool, Error> {
+        if let Some(is) = built_in(id) {
+            return Ok(is == kind);
         }
-        // Where the first pack that has it is not whole, another one may be.
+        // What the first pack that has it did not know, another one may.
         for pack in &self.packs {
-            if let Some(is) = pack.kind_of(id)? {
-                if is != kind {
-                    return Ok(false);
-                }
-                if pack.is_whole || kind == ObjectKind::Blob {
-                    return Ok(true);
-                }
+            match pack.known(id)? {
+                Some(known) if known.kind != kind => return Ok(false),
+                Some(known) if known.is_complete => return Ok(true),
+                _ => {}
             }
         }
         Ok(false)
@@ -148,15 +150,15 @@ impl<'a> Reader<'a> {
     fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         match built_in(id) {
             Some(kind) => Ok(Some((kind, Vec::new()))),
-            None => self.with(id, max_len, |reader| reader.read(id)).map(Option::flatten),
+            None => self.with(id, Some(max_len), |reader| reader.read(id)).map(Option::flatten),
         }
     }
 
-    /// Asks the reader of the first pack that has an object.
+    /// Asks the reader of the first pack that has an object; who does not say how long it may be takes any reader.
     fn with<T>(
         &self,
         id: &ObjectId,
-        max_len: u64,
+        max_len: Option<u64>,
         ask: impl FnOnce(&mut PackReader<'a>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         for (number, pack) in self.packs.packs.iter().enumerate() {
@@ -165,7 +167,8 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if !matches!(&*last, Some((of, max, _)) if (*of, *max) == (number, max_len)) {
+            if !matches!(&*last, Some((of, max, _)) if *of == number && max_len.is_none_or(|len| len == *max)) {
+                let max_len = max_len.unwrap_or(self.max_len);
                 *last = Some((number, max_len, index.reader(&pack.pack, max_len)));
             }
             return last.as_mut().map(|(_, _, reader)| ask(reader)).transpose();
@@ -186,7 +189,7 @@ impl Objects for Reader<'_> {
 
 impl Trust for &Packs {
     fn trusts(&mut self, kind: ObjectKind, id: &ObjectId, _: &[u8]) -> Result<Result<bool, Malformed>, Error> {
-        self.has_whole(kind, id).map(Ok)
+        self.has_complete(kind, id).map(Ok)
     }
 }
 
@@ -197,6 +200,6 @@ impl Bases for Reader<'_> {
     }
 
     fn cost(&self, id: &ObjectId) -> Result<u64, Error> {
-        Ok(self.with(id, u64::MAX, |reader| reader.cost(id))?.unwrap_or_default())
+        Ok(self.with(id, None, |reader| reader.cost(id))?.unwrap_or_default())
     }
 }

@@ -1,18 +1,21 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
+use tokio::time::sleep;
 
-use super::head::Head;
-use super::layout::PACK_FILES;
+use super::head::Moved;
+use super::landing::{ATTEMPTS, pause};
+use super::layout::Layout;
 use super::manifest::Manifest;
 use super::repository::ObjectStoreRepository;
-use crate::Error;
 use crate::proto::ObjectId;
+use crate::store::blocking::Cancelled;
+use crate::{Error, ErrorKind};
 
-/// Nothing is removed that is younger, whoever asks for it: pushes may be at work with it.
+/// Nothing is removed that is younger, whoever asks for it: somebody may be reading it.
 const MIN_GRACE: Duration = Duration::from_secs(3600);
 
 /// Removes what nothing has named for so long, but not less than an hour; says how many objects that was.
@@ -23,51 +26,103 @@ pub(super) async fn prune(repository: &ObjectStoreRepository, grace: Duration) -
 
 /// Removes what nothing has named since then.
 ///
-/// What the manifest named that held at that time may be in use since; it is the youngest of those that are older.
+/// 1. Look for what is there. What comes later is not removed.
+/// 2. Move the head to a manifest that counts one more prune. A landing that began before cannot move the head any more;
+///    it sees the number, and uploads its pack anew. So none comes to name a pack that step 3 takes away.
+/// 3. Remove what is old, and named neither by that manifest nor by one that was in use since then.
 async fn prune_before(repository: &ObjectStoreRepository, since: SystemTime) -> Result<u64, Error> {
-    let ObjectStoreRepository { bucket, layout, .. } = repository;
+    let layout = &repository.layout;
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let is_old =
         |object: &ObjectMeta| u128::try_from(object.last_modified.timestamp_millis()).is_ok_and(|at| at < since);
-    // In this order: what is uploaded after we have looked for it is not removed.
-    let packs = list(repository, &layout.packs()).await?;
-    let manifests = list(repository, &layout.manifests()).await?;
-    let Some(head) = Head::read(bucket, layout).await? else { return Ok(0) };
+    let packs = list(repository, &layout.packs(), |path| layout.pack_at(path).is_some()).await?;
+    let manifests = list(repository, &layout.manifests(), |path| layout.manifest_at(path).is_some()).await?;
+    if !packs.iter().chain(&manifests).any(is_old) {
+        return Ok(0);
+    }
+    let manifest = count_one_more(repository).await?;
 
-    let mut named = HashSet::new();
-    let mut kept = HashSet::new();
-    let mut next = Some((head.id, head.manifest));
-    while let Some((id, manifest)) = next {
+    let ages: HashMap<&Path, bool> = manifests.iter().map(|object| (&object.location, is_old(object))).collect();
+    let (mut named, mut kept) = (HashSet::new(), HashSet::new());
+    let mut next = Some(manifest);
+    while let Some(manifest) = next {
         named.extend(manifest.packs().iter().map(|pack| pack.name().to_owned()));
-        let path = layout.manifest(&id);
-        // One that we have not seen is younger than our look.
-        let was_old = manifests.iter().find(|object| object.location == path).is_some_and(is_old);
-        kept.insert(path);
-        next = match manifest.parent.filter(|_| !was_old) {
-            Some(parent) => read(repository, &parent).await?.map(|manifest| (parent, manifest)),
+        next = match manifest.parent {
+            // The first that is old was in use until one came that is not.
+            Some(parent) => {
+                let path = layout.manifest(&parent);
+                let was_old = ages.get(&path).copied().unwrap_or_default();
+                let parent = read(repository, &parent).await?;
+                kept.insert(path);
+                if was_old {
+                    named.extend(parent.iter().flat_map(Manifest::packs).map(|pack| pack.name().to_owned()));
+                    None
+                } else {
+                    parent
+                }
+            }
             None => None,
         };
     }
-    let is_named = |object: &ObjectMeta| {
-        let name = object.location.filename().unwrap_or_default();
-        let pack = PACK_FILES.iter().find_map(|ending| name.strip_suffix(ending)?.strip_suffix('.'));
-        pack.is_some_and(|pack| named.contains(pack))
-    };
-    let manifests = manifests.into_iter().filter(|object| is_old(object) && !kept.contains(&object.location));
-    let packs = packs.into_iter().filter(|object| is_old(object) && !is_named(object));
+    let is_named = |path: &Path| layout.pack_at(path).is_some_and(|pack| named.contains(pack));
+    let manifests = manifests.iter().filter(|object| is_old(object) && !kept.contains(&object.location));
+    let packs = packs.iter().filter(|object| is_old(object) && !is_named(&object.location));
+    remove(repository, manifests.chain(packs).map(|object| object.location.clone()).collect()).await
+}
+
+/// Moves the head to a manifest that is the same but for the number of prunes.
+async fn count_one_more(repository: &ObjectStoreRepository) -> Result<Manifest, Error> {
+    for attempt in 0..ATTEMPTS {
+        let head = repository.head().await?;
+        let mut next = head.manifest.next(head.id);
+        next.prunes = next.prunes.saturating_add(1);
+        match head.advance(&repository.bucket, &repository.layout, &next, &Cancelled::default()).await? {
+            Moved::Yes => return Ok(next),
+            Moved::No => sleep(pause(attempt)).await,
+            Moved::Unknown(error) => return Err(error),
+        }
+    }
+    Err(Error::new(ErrorKind::Store, "too many others push at the same time"))
+}
+
+/// Removes a repository, its head first.
+pub(super) async fn delete(repository: &ObjectStoreRepository) -> Result<(), Error> {
+    let layout = &repository.layout;
+    remove(repository, vec![layout.head()]).await?;
+    for (prefix, is_ours) in [
+        (layout.packs(), (|layout, path| layout.pack_at(path).is_some()) as fn(&Layout, &Path) -> bool),
+        (layout.manifests(), |layout, path| layout.manifest_at(path).is_some()),
+    ] {
+        let there = list(repository, &prefix, |path| is_ours(layout, path)).await?;
+        remove(repository, there.into_iter().map(|object| object.location).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Removes these objects, or sees that they are not there; says how many it was.
+async fn remove(repository: &ObjectStoreRepository, paths: Vec<Path>) -> Result<u64, Error> {
+    let paths = stream::iter(paths).map(Ok).boxed();
+    let mut removing = repository.bucket.store().delete_stream(paths);
     let mut removed = 0_u64;
-    for object in manifests.chain(packs) {
-        match bucket.store().delete(&object.location).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => removed = removed.saturating_add(1),
-            Err(error) => return Err(Error::store(format!("{} cannot be removed", object.location), error)),
+    while let Some(answer) = removing.next().await {
+        match answer {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => removed = removed.saturating_add(1),
+            Err(error) => return Err(Error::store("what is not needed cannot be removed", error)),
         }
     }
     Ok(removed)
 }
 
-async fn list(repository: &ObjectStoreRepository, prefix: &Path) -> Result<Vec<ObjectMeta>, Error> {
-    let found = repository.bucket.store().list(Some(prefix)).try_collect().await;
-    found.map_err(|error| Error::store(format!("{prefix} cannot be listed"), error))
+/// What lies there of ours: there may be a repository below.
+async fn list(
+    repository: &ObjectStoreRepository,
+    prefix: &Path,
+    is_ours: impl Fn(&Path) -> bool,
+) -> Result<Vec<ObjectMeta>, Error> {
+    let found: object_store::Result<Vec<ObjectMeta>> = repository.bucket.store().list(Some(prefix)).try_collect().await;
+    let mut found = found.map_err(|error| Error::store(format!("{prefix} cannot be listed"), error))?;
+    found.retain(|object| is_ours(&object.location));
+    Ok(found)
 }
 
 /// A manifest; `None` if it was removed before.
@@ -87,6 +142,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::super::bucket::Bucket;
+    use super::super::layout::PACK_FILES;
     use super::super::manifest::ManifestPack;
     use super::*;
     use crate::proto::ObjectFormat;
@@ -103,13 +159,13 @@ mod tests {
     async fn name(repository: &ObjectStoreRepository, name: &str) {
         let head = repository.head().await.unwrap();
         let mut next = head.manifest.next(head.id);
-        next.packs = vec![ManifestPack { name: name.to_owned(), len: 5, idx_len: 5, objects: 1, is_whole: true }];
-        head.advance(&repository.bucket, &repository.layout, &next, || Ok(())).await.unwrap();
+        next.packs = vec![ManifestPack { name: name.to_owned(), len: 5, idx_len: 5, objects: 1 }];
+        head.advance(&repository.bucket, &repository.layout, &next, &Cancelled::default()).await.unwrap();
     }
 
     /// The packs that are there whole, and the number of manifests.
     async fn there(repository: &ObjectStoreRepository) -> (Vec<String>, usize) {
-        let packs = list(repository, &repository.layout.packs()).await.unwrap();
+        let packs = list(repository, &repository.layout.packs(), |_| true).await.unwrap();
         let mut names: Vec<_> = packs.iter().filter_map(|object| object.location.filename()).collect();
         names.sort_unstable();
         let whole = names.chunk_by(|a, b| a.split('.').next() == b.split('.').next());
@@ -117,7 +173,7 @@ mod tests {
             assert_eq!(files.len(), 4, "{files:?}");
             files[0].split('.').next().unwrap().to_owned()
         });
-        (whole.collect(), list(repository, &repository.layout.manifests()).await.unwrap().len())
+        (whole.collect(), list(repository, &repository.layout.manifests(), |_| true).await.unwrap().len())
     }
 
     async fn tick() -> SystemTime {
@@ -142,15 +198,15 @@ mod tests {
         let third = tick().await;
 
         assert_eq!(prune(&repository, Duration::ZERO).await.unwrap(), 0, "all of it is younger than an hour");
-        // At the first moment pack-1 was named, and whoever read that manifest may be at work.
+        // Each prune makes a manifest. At the first moment pack-1 was named, and whoever read that manifest may be at work.
         assert_eq!(prune_before(&repository, first).await.unwrap(), 4 + 1);
-        assert_eq!(there(&repository).await, (["pack-1", "pack-2", "pack-on-its-way"].map(String::from).into(), 2));
+        assert_eq!(there(&repository).await, (["pack-1", "pack-2", "pack-on-its-way"].map(String::from).into(), 3));
         assert_eq!(prune_before(&repository, second).await.unwrap(), 4 + 1);
-        assert_eq!(there(&repository).await, (["pack-2", "pack-on-its-way"].map(String::from).into(), 1));
+        assert_eq!(there(&repository).await, (["pack-2", "pack-on-its-way"].map(String::from).into(), 3));
         // From before there is nothing left to read, and nothing to remove.
         assert_eq!(prune_before(&repository, first).await.unwrap(), 0);
         assert_eq!(prune_before(&repository, third).await.unwrap(), 4);
-        assert_eq!(there(&repository).await, (vec!["pack-2".to_owned()], 1));
+        assert_eq!(there(&repository).await, (vec!["pack-2".to_owned()], 4));
         assert_eq!(repository.manifest().await.unwrap().packs().len(), 1);
     }
 }

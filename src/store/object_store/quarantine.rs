@@ -25,8 +25,8 @@ use crate::store::complete::{Objects as _, PackIds as _};
 pub struct ObjectStoreQuarantine {
     repository: ObjectStoreRepository,
     progress: Progress,
-    /// The objects that the repository had when the push began. It loses none, and what comes while the push does the push
-    /// cannot know of.
+    /// The objects that the repository had when the push began, and then those that it had when the pack was in: packs may
+    /// have been merged meanwhile, and the old ones be gone.
     packs: Arc<Packs>,
     stage: Stage,
 }
@@ -70,7 +70,8 @@ impl Quarantine for ObjectStoreQuarantine {
             _ => None,
         };
         if request.has_pack() {
-            self.packs.warm().await?;
+            self.packs = Arc::new(self.repository.packs().await?);
+            self.packs.open().await?;
         }
         let mut judged = request.clone();
         let (packs, progress, cancelled) = (Arc::clone(&self.packs), self.progress.clone(), Cancelled::default());
@@ -79,14 +80,14 @@ impl Quarantine for ObjectStoreQuarantine {
         let work = spawn_blocking(move || {
             let settings = &repository.settings;
             let sealer = Sealer { packs: &packs, settings, progress: &progress, cancelled: &told };
-            let sealed = match pack {
+            let mut sealed = match pack {
                 Some(((mut writer, batch), checksum)) => {
                     writer.write(batch)?;
                     sealer.seal(*writer, &checksum)?
                 }
                 None => None,
             };
-            sealer.judge(&mut judged, sealed.as_ref())?;
+            sealer.judge(&mut judged, sealed.as_mut())?;
             repository.judge_hidden(&mut judged);
             Ok((sealed.map(Arc::new), judged))
         });
@@ -131,7 +132,13 @@ impl Quarantine for ObjectStoreQuarantine {
             packs: Arc::clone(&self.packs),
             sealed,
         };
-        Landed::new(cancelled, tokio::spawn(landing.land(request))).await
+        let guard = self.repository.bucket.landing().await;
+        let land = async move {
+            let landed = landing.land(request).await;
+            drop(guard);
+            landed
+        };
+        Landed::new(cancelled, tokio::spawn(land)).await
     }
 
     async fn abort(mut self) {

@@ -53,9 +53,9 @@ impl Repack {
             return Ok(0);
         }
         let merged = Arc::new(self.merge(&head.manifest, latest.len()).await?);
-        let upload = Upload::new(&self.repository.bucket, &self.repository.layout, &merged.name);
+        let upload = Upload::new(&self.repository.bucket, &self.repository.layout, &head.manifest);
         let replaced = self.replace(&upload, &merged, latest).await;
-        match replaced {
+        let replaced = match replaced {
             Ok(Moved::Yes) => Ok(latest.len()),
             Ok(Moved::Unknown(error)) => Err(error),
             Ok(Moved::No) => {
@@ -66,14 +66,21 @@ impl Repack {
                 upload.remove().await;
                 Err(error)
             }
-        }
+        };
+        // To give a large file back to the disk may block.
+        let _ = blocking(move || {
+            drop(merged);
+            Ok(())
+        })
+        .await;
+        replaced
     }
 
     /// Makes one pack of the last `count`.
     async fn merge(&self, manifest: &Manifest, count: usize) -> Result<Sealed, Error> {
         let ObjectStoreRepository { bucket, layout, format, .. } = &self.repository;
         let packs = Packs::new(bucket, layout, &Handle::current(), manifest);
-        packs.warm().await?;
+        packs.open().await?;
         let (repository, cancelled, format) = (self.repository.clone(), self.cancelled.clone(), *format);
         let merged = blocking(move || {
             let progress = Progress::default();
@@ -82,7 +89,10 @@ impl Repack {
             let checksum = merge(last, format, &mut writer, &cancelled)?;
             let settings = &repository.settings;
             let sealer = Sealer { packs: &packs, settings, progress: &progress, cancelled: &cancelled };
-            sealer.seal(writer, &checksum)?.ok_or_else(|| Error::new(ErrorKind::Store, "there is nothing in the packs"))
+            let sealed = sealer.seal(writer, &checksum)?;
+            let mut sealed = sealed.ok_or_else(|| Error::new(ErrorKind::Store, "there is nothing in the packs"))?;
+            sealer.carry_over(&mut sealed)?;
+            Ok(sealed)
         });
         merged.await.map_err(|error| Error::store("packs cannot be merged", error))
     }
@@ -95,14 +105,11 @@ impl Repack {
             let head = self.repository.head().await?;
             let packs = head.manifest.packs();
             // Pushes that have landed meanwhile stand behind.
-            let Some(at) = packs.windows(old.len()).position(|packs| packs == old) else { return Ok(Moved::No) };
+            let at = packs.windows(old.len()).position(|packs| packs == old);
+            let Some(at) = at.filter(|_| upload.is_safe_beside(&head.manifest)) else { return Ok(Moved::No) };
             let mut next = head.manifest.next(head.id);
-            next.packs.splice(at..at.saturating_add(old.len()), [merged.as_pack()]);
-            let go_on = || {
-                self.cancelled.go_on()?;
-                upload.is_fresh()
-            };
-            match head.advance(bucket, layout, &next, go_on).await? {
+            next.packs.splice(at..at.saturating_add(old.len()), [merged.as_pack(upload.name())]);
+            match head.advance(bucket, layout, &next, &self.cancelled).await? {
                 Moved::No => sleep(pause(attempt)).await,
                 moved => return Ok(moved),
             }
@@ -134,13 +141,7 @@ mod tests {
     #[test]
     fn packs_that_stay_are_twice_as_large_as_all_behind_them() {
         let latest = |sizes: &[u32]| {
-            let pack = |objects: &u32| ManifestPack {
-                name: String::new(),
-                len: 0,
-                idx_len: 0,
-                objects: *objects,
-                is_whole: true,
-            };
+            let pack = |objects: &u32| ManifestPack { name: String::new(), len: 0, idx_len: 0, objects: *objects };
             latest(&sizes.iter().map(pack).collect::<Vec<_>>()).len()
         };
         assert_eq!([latest(&[]), latest(&[7]), latest(&[9, 4, 1]), latest(&[2, 1])], [0, 1, 1, 1]);

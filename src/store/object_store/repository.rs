@@ -14,7 +14,7 @@ use super::head::Head;
 use super::layout::Layout;
 use super::manifest::Manifest;
 use super::packs::Packs;
-use super::prune::prune;
+use super::prune::{delete, prune};
 use super::quarantine::ObjectStoreQuarantine;
 use super::repack::Repack;
 use crate::fsck::Checks;
@@ -217,7 +217,13 @@ impl ObjectStoreRepository {
     /// Dropped, it comes to an end by itself, and nothing has changed, unless the head was about to move.
     pub async fn repack(&self) -> Result<usize, Error> {
         let repack = Repack::new(self);
-        Landed::new(repack.cancelled(), tokio::spawn(repack.run())).await
+        let (cancelled, guard) = (repack.cancelled(), self.bucket.landing().await);
+        let run = async move {
+            let merged = repack.run().await;
+            drop(guard);
+            merged
+        };
+        Landed::new(cancelled, tokio::spawn(run)).await
     }
 
     /// Removes what no manifest has named for as long as `grace`, but not less than an hour: packs that were
@@ -237,6 +243,25 @@ impl ObjectStoreRepository {
     /// Full: what is left is removed the next time.
     pub async fn prune(&self, grace: Duration) -> Result<u64, Error> {
         prune(self, grace).await
+    }
+
+    /// Removes the repository: first its head, so that nobody can push into it or read it any more, and then the rest.
+    /// Repositories at paths below its own stay. It is done again at no cost where it was interrupted.
+    ///
+    /// A push that is at work fails, unless somebody makes a repository at this path before it lands: so wait with that as
+    /// long as a push may take.
+    ///
+    /// # Errors
+    ///
+    /// The object store's trouble.
+    pub async fn delete(&self) -> Result<(), Error> {
+        delete(self).await
+    }
+
+    /// The objects that are there now.
+    pub(super) async fn packs(&self) -> Result<Packs, Error> {
+        let manifest = self.manifest().await?;
+        Ok(Packs::new(&self.bucket, &self.layout, &Handle::current(), &manifest))
     }
 
     pub(super) async fn head(&self) -> Result<Head, Error> {
@@ -278,8 +303,6 @@ impl Store for ObjectStoreRepository {
     }
 
     async fn quarantine(&self, request: &UpdateRequest, progress: Progress) -> Result<ObjectStoreQuarantine, Error> {
-        let manifest = self.manifest().await?;
-        let packs = Packs::new(&self.bucket, &self.layout, &Handle::current(), &manifest);
-        Ok(ObjectStoreQuarantine::new(self.clone(), progress, packs, request.has_pack()))
+        Ok(ObjectStoreQuarantine::new(self.clone(), progress, self.packs().await?, request.has_pack()))
     }
 }

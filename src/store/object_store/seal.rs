@@ -16,7 +16,6 @@ use crate::store::complete::{self, Exact, Objects, PackIds};
 use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Budget, Index, ObjectReader, complete_thin};
 use crate::store::links::Links;
-use crate::store::unique::pack_name;
 
 /// The objects of a push, resolved, in temporary files that nobody else sees: ready to be uploaded.
 #[derive(Debug)]
@@ -26,13 +25,11 @@ pub(super) struct Sealed {
     pub(super) pack: Draft,
     pub(super) idx: Draft,
     pub(super) rev: Draft,
+    /// What is known of the objects, once they were judged.
     pub(super) kinds: Draft,
-    /// The name that it will have, without an ending.
-    pub(super) name: String,
     /// The bases that a thin pack was completed with.
     completed_with: HashSet<ObjectId>,
-    /// Whether all that its objects need is there. Of others a ref may need one that is complete, and whoever builds upon
-    /// that is looked at as far down as it takes.
+    /// Whether all that its objects need is there. Of others a ref may need one that is complete all the same.
     is_whole: bool,
     /// For what the push itself has us read once more.
     budget: Budget,
@@ -68,10 +65,10 @@ impl Sealer<'_> {
         let completed_with: HashSet<ObjectId> = index.external_bases().iter().copied().collect();
         let checksum = complete_thin(&mut index, &mut pack, &bases)?.unwrap_or(*checksum);
         drop(bases);
-        let name = pack_name(&checksum).map_err(cannot_write)?;
-        let (idx, rev, kinds) = beside(&index, &checksum, &scratch).map_err(cannot_write)?;
+        let (idx, rev) = indexes(&index, &checksum, &scratch).map_err(cannot_write)?;
+        let kinds = Draft::new(&scratch);
         let budget = Budget::for_reading(index.pack_len());
-        let mut sealed = Sealed { index, pack, idx, rev, kinds, name, completed_with, is_whole: false, budget };
+        let mut sealed = Sealed { index, pack, idx, rev, kinds, completed_with, is_whole: false, budget };
         let mut ours = sealed.index.reader_within(&sealed.pack, MAX_SPECIAL_FILE, &sealed.budget);
         let theirs = self.packs.reader(MAX_SPECIAL_FILE);
         examination.finish(|id| {
@@ -86,14 +83,14 @@ impl Sealer<'_> {
         Ok(Some(sealed))
     }
 
-    /// Whether all that is in the pack has all that it needs, in the pack or in packs that are whole.
+    /// Whether all that is in the pack has all that it needs, in the pack or complete in the repository.
     fn is_whole(&self, sealed: &Sealed, links: &Links) -> Result<bool, Error> {
         if links.malformed().is_some() {
             return Ok(false);
         }
         for base in &sealed.completed_with {
             let is = sealed.index.kind_of(base);
-            if !is.map_or(Ok(false), |is| self.packs.has_whole(is, base))? {
+            if !is.map_or(Ok(false), |is| self.packs.has_complete(is, base))? {
                 return Ok(false);
             }
         }
@@ -103,7 +100,7 @@ impl Sealer<'_> {
                 Some(is) => is == kind,
                 None => {
                     self.cancelled.go_on()?;
-                    self.packs.has_whole(kind, &id)?
+                    self.packs.has_complete(kind, &id)?
                 }
             };
             Ok(is_whole)
@@ -111,45 +108,86 @@ impl Sealer<'_> {
         Ok(is_whole)
     }
 
-    /// Refuses the refs that need what is not there.
-    pub(super) fn judge(&self, request: &mut UpdateRequest, sealed: Option<&Sealed>) -> Result<(), Error> {
+    /// Refuses the refs that need what is not there, and writes down what is known of the objects of the push.
+    pub(super) fn judge(&self, request: &mut UpdateRequest, sealed: Option<&mut Sealed>) -> Result<(), Error> {
         let creates = request.open().filter(|(_, command)| !command.is_delete());
         let (places, news): (Vec<usize>, Vec<ObjectId>) = creates.map(|(place, command)| (place, command.new)).unzip();
-        let ids: &dyn PackIds = sealed.map_or(&(), |sealed| sealed);
-        let brought = sealed.map(Brought::new);
+        let ids: &dyn PackIds = sealed.as_deref().map_or(&(), |sealed| sealed);
+        let brought = sealed.as_deref().map(Brought::new);
         let brought: &dyn Objects = brought.as_ref().map_or(&(), |brought| brought);
+        let brought = Watched { objects: brought, cancelled: self.cancelled };
         let repository = self.packs.reader(MAX_OBJECT);
-        let mut exact = Exact::new(ids, brought, &repository, self.packs);
-        let is_whole = |new: &ObjectId| sealed.is_some_and(|sealed| sealed.is_whole) && ids.kind_of(new).is_some();
+        let repository = Watched { objects: &repository, cancelled: self.cancelled };
+        let mut exact = Exact::new(ids, &brought, &repository, self.packs);
         let found = news.iter().map(|new| {
-            self.cancelled.go_on()?;
-            if is_whole(new) { Ok(Ok(())) } else { exact.complete(new) }
+            let is_known = match ids.kind_of(new) {
+                Some(_) => sealed.as_deref().is_some_and(|sealed| sealed.is_whole),
+                None => self.packs.kind_of(new)?.map_or(Ok(false), |kind| self.packs.has_complete(kind, new))?,
+            };
+            if is_known { Ok(Ok(())) } else { exact.complete(new) }
         });
         let found = found.collect::<Result<Vec<_>, _>>()?;
         complete::refuse(request, places, found, self.progress);
+        let of_objects = match sealed.as_deref() {
+            Some(sealed) => Some(self.kinds(sealed, |id| exact.has_found_complete(id))?),
+            None => None,
+        };
+        drop(exact);
+        if let (Some(sealed), Some(kinds)) = (sealed, of_objects) {
+            sealed.kinds = kinds;
+        }
         Ok(())
+    }
+
+    /// Writes down what is known of objects that come from the repository itself.
+    pub(super) fn carry_over(&self, sealed: &mut Sealed) -> Result<(), Error> {
+        sealed.kinds = self.kinds(sealed, |_| false)?;
+        Ok(())
+    }
+
+    fn kinds(&self, sealed: &Sealed, is_found: impl Fn(&ObjectId) -> bool) -> Result<Draft, Error> {
+        let mut out = Draft::new(&self.settings.scratch);
+        kinds::write(&sealed.index, &mut out, |kind, id| {
+            if sealed.is_whole || is_found(id) {
+                return Ok(true);
+            }
+            self.cancelled.go_on()?;
+            self.packs.has_complete(kind, id)
+        })?;
+        Ok(out)
     }
 }
 
-/// What lies beside a pack: its index, its reverse index, and what its objects are.
-fn beside(index: &Index, checksum: &ObjectId, scratch: &Scratch) -> std::io::Result<(Draft, Draft, Draft)> {
-    let [mut idx, mut rev, mut of_kinds] = [(); 3].map(|()| Draft::new(scratch));
+/// Objects that nobody reads any more once nobody waits.
+struct Watched<'a> {
+    objects: &'a dyn Objects,
+    cancelled: &'a Cancelled,
+}
+
+impl Objects for Watched<'_> {
+    fn kind(&self, id: &ObjectId) -> Result<Option<ObjectKind>, Error> {
+        self.cancelled.go_on()?;
+        self.objects.kind(id)
+    }
+
+    fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.cancelled.go_on()?;
+        self.objects.object(id)
+    }
+}
+
+/// What lies beside a pack: its index, and its reverse index.
+fn indexes(index: &Index, checksum: &ObjectId, scratch: &Scratch) -> std::io::Result<(Draft, Draft)> {
+    let [mut idx, mut rev] = [(); 2].map(|()| Draft::new(scratch));
     index.write_idx(checksum, &mut idx)?;
     index.write_rev(checksum, &mut rev)?;
-    kinds::write(index, &mut of_kinds)?;
-    Ok((idx, rev, of_kinds))
+    Ok((idx, rev))
 }
 
 impl Sealed {
-    /// What a manifest says of it.
-    pub(super) fn as_pack(&self) -> ManifestPack {
-        ManifestPack {
-            name: self.name.clone(),
-            len: self.pack.len(),
-            idx_len: self.idx.len(),
-            objects: self.index.len(),
-            is_whole: self.is_whole,
-        }
+    /// What a manifest says of it under this name.
+    pub(super) fn as_pack(&self, name: &str) -> ManifestPack {
+        ManifestPack { name: name.to_owned(), len: self.pack.len(), idx_len: self.idx.len(), objects: self.index.len() }
     }
 
     /// The objects that the push brought.

@@ -1,21 +1,21 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload, UploadPart};
-use tokio::time::Instant;
 
 use super::bucket::Bucket;
 use super::draft::Draft;
 use super::layout::{Layout, PACK_FILES};
+use super::manifest::Manifest;
 use super::seal::Sealed;
+use crate::Error;
 use crate::push::{Meter, Progress};
 use crate::store::blocking::{Cancelled, blocking};
 use crate::store::index::ReadAt as _;
-use crate::{Error, ErrorKind};
+use crate::store::unique::unique_id;
 
 /// How long a part of an upload is; an object that is not longer is put in one go. S3 takes 10,000 parts, and none but the
 /// last that is shorter than 5 MiB.
@@ -25,31 +25,30 @@ const MAX_PARTS: u64 = 9_000;
 /// How many parts are on their way at once: what an upload takes of the memory is so many of them.
 const IN_FLIGHT: usize = 2;
 
-/// What is older than this is not named any more: [`prune`](super::prune) takes it for what a dead push has left, after an
-/// hour at the earliest. Between the two is what clocks may differ. A pack is as old as the beginning of its upload.
-const MAX_AGE: Duration = Duration::from_secs(45 * 60);
-
 /// The objects of a pack that no manifest names yet.
 pub(super) struct Upload<'a> {
     bucket: &'a Bucket,
     layout: &'a Layout,
-    name: &'a str,
-    begun: Instant,
+    name: String,
+    /// How often packs had been removed when it began.
+    prunes: u64,
 }
 
 impl<'a> Upload<'a> {
     /// One under a name that nothing else has.
-    pub(super) fn new(bucket: &'a Bucket, layout: &'a Layout, name: &'a str) -> Self {
-        Self { bucket, layout, name, begun: Instant::now() }
+    pub(super) fn new(bucket: &'a Bucket, layout: &'a Layout, manifest: &Manifest) -> Self {
+        Self { bucket, layout, name: format!("pack-{}", unique_id()), prunes: manifest.prunes }
     }
 
-    /// An error if it took so long that it may not be there any more.
-    pub(super) fn is_fresh(&self) -> Result<(), Error> {
-        if self.begun.elapsed() > MAX_AGE {
-            let text = format!("the pack was not uploaded within {} minutes", MAX_AGE.as_secs() / 60);
-            return Err(Error::new(ErrorKind::Store, text));
-        }
-        Ok(())
+    /// The name of the pack, without an ending.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is certainly there, if the head is moved on from this manifest. Since it began packs may have been removed
+    /// that no manifest named, and it is one of those.
+    pub(super) fn is_safe_beside(&self, manifest: &Manifest) -> bool {
+        self.prunes == manifest.prunes
     }
 
     /// Uploads the pack and its indexes; once this is done, they are durable.
@@ -61,14 +60,21 @@ impl<'a> Upload<'a> {
     ) -> Result<(), Error> {
         let meter = Meter::new(progress, "Storing MiB");
         let of = |file: File| self.put_file(sealed, file, &meter, cancelled);
+        let files = [File::Pack, File::Idx, File::Rev, File::Kinds];
+        if sealed.pack.len() > PART {
+            for file in files {
+                of(file).await?;
+            }
+            return Ok(());
+        }
         // Each is waited for, whatever becomes of the others: an upload that is dropped is never aborted.
-        join_all([File::Pack, File::Idx, File::Rev, File::Kinds].map(of)).await.into_iter().collect()
+        join_all(files.map(of)).await.into_iter().collect()
     }
 
     /// Removes what is there of it, for no manifest will name it. What cannot be removed harms nobody.
     pub(super) async fn remove(&self) {
         for ending in PACK_FILES {
-            let _ = self.bucket.store().delete(&self.layout.pack(self.name, ending)).await;
+            let _ = self.bucket.store().delete(&self.layout.pack(&self.name, ending)).await;
         }
     }
 
@@ -79,7 +85,7 @@ impl<'a> Upload<'a> {
         meter: &Meter,
         cancelled: &Cancelled,
     ) -> Result<(), Error> {
-        let object = self.layout.pack(self.name, file.ending());
+        let object = self.layout.pack(&self.name, file.ending());
         let len = file.of(sealed).len();
         if len > PART {
             return self.put_parts(sealed, file, &object, meter, cancelled).await;
@@ -184,22 +190,4 @@ impl File {
 
 fn cannot_upload(error: object_store::Error) -> Error {
     Error::store("the pack cannot be uploaded", error)
-}
-
-#[cfg(test)]
-mod tests {
-    use object_store::memory::InMemory;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_uploaded_long_ago_is_not_named_any_more() {
-        let bucket = Bucket::open(Arc::new(InMemory::new())).await.unwrap();
-        let layout = Layout::new("any.git").unwrap();
-        let upload = Upload::new(&bucket, &layout, "pack-1");
-        tokio::time::advance(MAX_AGE).await;
-        assert!(upload.is_fresh().is_ok());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(upload.is_fresh().is_err());
-    }
 }
