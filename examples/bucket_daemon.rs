@@ -56,9 +56,11 @@ async fn main() -> Result<(), BoxError> {
     let listener = TcpListener::bind(args.listen).await?;
     println!("ready: git push git://{}/demo.git HEAD:refs/heads/main", listener.local_addr()?);
     tokio::select! {
-        () = accept(listener, bucket, args.object_format) => {}
+        () = accept(listener, bucket.clone(), args.object_format) => {}
         told = signals::told_to_stop() => told?,
     }
+    // Who is about to land does; the others are dropped, and roll back.
+    bucket.idle().await;
     Ok(())
 }
 

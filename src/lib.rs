@@ -103,8 +103,8 @@
 //! # What it is not
 //!
 //! No fetching: `git upload-pack` is another protocol. No hooks that run programs: a policy is a tower layer. No
-//! `git gc`: packs pile up until somebody runs it, as with git itself when `receive.autogc` is off. (An
-//! object store has no git to run it: there `repack` and `prune` are the repository's own.)
+//! `git gc`: packs pile up until somebody runs it, as with git itself when `receive.autogc` is off. A
+//! repository in an object store has `repack` and `prune` of its own, for somebody to call.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The docs name what features bring; without them the names lead nowhere.
 #![cfg_attr(

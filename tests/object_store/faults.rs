@@ -104,6 +104,17 @@ async fn rehearsed() -> Vec<String> {
     faulty.no_plan()
 }
 
+/// What the docs promise of a small push.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_push_asks_for_little() {
+    let operations = rehearsed().await;
+    let count = |what: &str| operations.iter().filter(|operation| operation.starts_with(what)).count();
+    assert!(
+        count("put ") == 6 && count("get ") <= 10 && operations.len() == count("put ") + count("get "),
+        "{operations:?}"
+    );
+}
+
 /// Dropped at any operation, a push rolls back, unless the head is about to move: then it lands.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_nobody_waits_for_lands_wholly_or_not_at_all() {

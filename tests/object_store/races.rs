@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
+use super::faulty::Faulty;
 use super::{Served, export};
 use crate::support::git::Repo;
 use crate::support::s3::S3;
@@ -68,4 +69,36 @@ async fn of_many_who_push_the_same_ref_one_wins() {
 async fn of_many_who_push_the_same_ref_over_s3_one_wins() {
     let Some(s3) = S3::seaweedfs() else { return };
     race(s3.store()).await;
+}
+
+/// Between a push's look at the head and its move somebody else lands: what he moved is refused, all else is not, and
+/// nothing is uploaded twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_overtaken_is_judged_anew() {
+    let faulty = Arc::new(Faulty::default());
+    let store: Arc<dyn ObjectStore> = Arc::clone(&faulty) as _;
+    let (slow, quick) = (Served::new(Arc::clone(&store)).await, Served::new(store).await);
+    let [first, second] = ["first", "second"].map(|name| {
+        let source = Repo::work();
+        source.commit("all", &[("file", name.as_bytes())]);
+        source.git(["branch", name, "all"]);
+        Arc::new(source)
+    });
+    faulty.hold("put head");
+    let overtaken = slow.try_push(&first, &["all", "first"]);
+    let overtakes = async {
+        faulty.reached().await;
+        quick.push(&second, &["all", "second"]).await;
+        faulty.let_go();
+    };
+    let (said, ()) = join(overtaken, overtakes).await;
+    assert!(said.stderr.contains("[new branch]      first -> first"), "{}", said.stderr);
+    let refused = "! [remote rejected] all -> all (reference already exists)";
+    assert!(said.stderr.contains(refused), "{}", said.stderr);
+    let operations = faulty.no_plan();
+    let packs = operations.iter().filter(|operation| operation.starts_with("put ") && operation.ends_with(".pack"));
+    assert_eq!(packs.count(), 2);
+    second.git(["fetch", "-q", first.path().to_str().expect("a path"), "first:first"]);
+    export::assert_is(&slow, &second).await;
+    slow.assert_no_leftovers().await;
 }

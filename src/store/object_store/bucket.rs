@@ -7,7 +7,7 @@ use super::blocks::Blocks;
 use super::probe::probe;
 use crate::Error;
 
-/// An object store that repositories can be kept in, and what was read of it lately.
+/// An object store that repositories can be kept in, and a cache of what never changes there.
 ///
 /// One for each object store, made when a server starts: all repositories share it. Cheap to clone; clones are the same.
 ///
@@ -39,7 +39,7 @@ impl Bucket {
     /// Takes an object store into use, after some requests that show whether it keeps what it promises: some answer a
     /// conditional put with a success and do not look at the condition, and then of two pushes at the same time one is lost.
     ///
-    /// Holds up to 64 MiB of what is read.
+    /// Holds up to 64 MiB of what is read, for all repositories together.
     ///
     /// # Errors
     ///
@@ -49,13 +49,13 @@ impl Bucket {
     ///
     /// # Cancel safety
     ///
-    /// What it wrote, an object of some bytes below `receive-pack-probe/`, may stay.
+    /// What it wrote, an object of some bytes below `receive-pack-probe/`, may stay. It may be deleted at any time.
     pub async fn open(store: Arc<dyn ObjectStore>) -> Result<Self, Error> {
         Self::with_cache(store, CACHE).await
     }
 
     /// The same, with room for so many bytes of what is read: above all the indexes of the packs, some 30 bytes for each
-    /// object that a repository has, and manifests.
+    /// object that a repository has and 2 KiB for each pack. Where they do not fit, each push reads them again.
     ///
     /// # Errors
     ///

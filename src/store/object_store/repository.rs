@@ -27,20 +27,19 @@ use crate::{Error, ErrorKind};
 
 /// A repository in an object store, S3 or its kin: for those who outgrow one machine.
 ///
-/// Any number of servers may take pushes to the same repository at once. Its refs and packs are named by a [`Manifest`],
-/// and one object says which manifest holds, moved by compare-and-swap: so a push lands wholly or not at all, whatever
-/// dies on the way, and of two that move the same ref the second is refused as any push is that comes too late.
-///
-/// A push goes into a temporary file as it arrives; memory does not grow with its bytes, but by about 50 bytes for each
-/// object, and by 16 MiB while a large pack is uploaded. No disk keeps anything: a server that comes up knows what all
-/// others know. What the object store is asked for while a push lands is in the documentation of each step; of packs that
-/// are there the indexes are read, and of the packs themselves what the deltas of a thin pack are made from.
+/// Any number of servers may take pushes into it at once. Its refs and packs are named by a [`Manifest`], and one object says
+/// which manifest holds, moved by compare-and-swap: so a push lands wholly or not at all, whatever dies on the way, and of
+/// two that move the same ref the second is refused as any push is that comes too late. Nothing is kept on a server's disk;
+/// one that starts sees the same as the others.
 ///
 /// Each push that brings objects adds a pack. Nothing merges them but [`repack`](Self::repack), and nothing is removed but by
-/// [`prune`](Self::prune): whoever serves the repository calls them now and then.
+/// [`prune`](Self::prune): whoever serves the repository calls them now and then. Neither removes objects that no ref leads
+/// to any more: for that export the repository, let git repack it, and push it to a new path.
 ///
-/// Nobody checks whether an object comes that is there with the same id and other bytes: of what is there twice, the one
-/// that came first is read; collisions of SHA-1 are detected in what comes.
+/// An object that the repository has already is not compared with one that arrives under the same id (collisions of SHA-1
+/// are detected in what arrives). This crate reads the older one; git, in an export, may read either.
+///
+/// What this version writes all later ones up to 1.0 will read.
 ///
 /// Cheap to clone.
 ///
@@ -59,6 +58,7 @@ use crate::{Error, ErrorKind};
 /// # Ok(())
 /// # }
 /// ```
+#[doc = include_str!("layout.md")]
 #[derive(Clone)]
 pub struct ObjectStoreRepository {
     pub(super) bucket: Bucket,
@@ -78,12 +78,15 @@ pub(super) struct Settings {
 }
 
 impl ObjectStoreRepository {
-    /// Opens a repository at a path of the bucket: names between slashes, as in `team/project.git`. One request or two.
+    /// Opens a repository at a path of the bucket: names between slashes, as in `team/project.git`; a slash before or behind
+    /// them does not count. Two requests. What it gives may be kept as long as the process lives.
+    ///
+    /// One may lie below the path of another.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is none; [`ErrorKind::Store`] if it cannot be read, or the path is no path of an
-    /// object store: one with `.` or `..` or an empty name in it.
+    /// [`ErrorKind::NotFound`] if there is none, and can be none if the path is no path of an object store: one with `.` or
+    /// `..` or an empty name in it. [`ErrorKind::Store`] if it cannot be read.
     pub async fn open(bucket: &Bucket, path: &str) -> Result<Self, Error> {
         let layout = Layout::new(path)?;
         match Head::read(bucket, &layout).await? {
@@ -123,8 +126,8 @@ impl ObjectStoreRepository {
         Self { bucket: bucket.clone(), layout, format, settings, examine, hidden }
     }
 
-    /// Where pushes have their temporary files, as large as their packs and what large objects need on top. Default: that
-    /// of the operating system ([`std::env::temp_dir`]), which may be in memory.
+    /// Where pushes have their temporary files, without names: as large as the pack, and up to the same again for large objects.
+    /// Default: that of the operating system ([`std::env::temp_dir`]), which may be in memory.
     #[must_use]
     pub fn temporary_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.settings.scratch = Scratch::new(directory.into());
@@ -186,7 +189,8 @@ impl ObjectStoreRepository {
         self.layout.root().as_ref()
     }
 
-    /// What the repository is now, for those who read it: its refs, and where its packs are. One request or two.
+    /// What the repository is now, for those who read it: its refs, and where its packs are. Two requests. What refs lead to
+    /// is whole.
     ///
     /// # Errors
     ///
@@ -199,22 +203,22 @@ impl ObjectStoreRepository {
         Ok(self.head().await?.manifest)
     }
 
-    /// Makes one pack of the latest ones, as `git repack --geometric=2` does: each that has less than twice as many objects as
-    /// all that came after it. Says how many packs it was; 0 if there was nothing to do, or somebody else was quicker. Pushes
-    /// may land meanwhile.
+    /// Makes one pack of the latest ones, as `git repack --geometric=2` does: going back, of each pack that has less than twice
+    /// as many objects as all later ones together. Says how many packs it was; 0 if there was nothing to do, or somebody
+    /// else was quicker. Pushes may land meanwhile.
     ///
-    /// Each push that brings objects leaves a pack, and who looks for an object looks into the index of each. To call this
-    /// now and then, after every hundredth push or every hour, keeps them as few as the logarithm of all objects. It costs
-    /// what a push of these objects would. The old packs stay for those who are reading them, until they are
+    /// Who looks for an object looks into the index of each pack. To call this now and then, after every hundredth push or
+    /// every hour, keeps them as few as the logarithm of the number of objects. It takes the time, the memory and the disk
+    /// that a push of these objects would. The old packs stay for those who are reading them, until they are
     /// [pruned](Self::prune).
     ///
     /// # Errors
     ///
-    /// The object store's trouble, and the disk's. The repository is as it was then, or as it would be without the error.
+    /// The object store's trouble, and the disk's. The repository is either unchanged then or repacked; both are sound.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it comes to an end by itself, and nothing has changed, unless the head was about to move.
+    /// Dropped, it stops by itself a little later. Nothing changes, unless the head was about to move: then it is repacked.
     pub async fn repack(&self) -> Result<usize, Error> {
         let repack = Repack::new(self);
         let (cancelled, guard) = (repack.cancelled(), self.bucket.landing().await);
@@ -228,11 +232,13 @@ impl ObjectStoreRepository {
 
     /// Removes what no manifest has named for as long as `grace`, but not less than an hour: packs that were
     /// [merged](Self::repack), those of pushes that died on their way, and manifests that were replaced. Says how many
-    /// objects that was.
+    /// objects that was. It lists all that is there, so call it about once a day, and not after each push.
     ///
-    /// A push that is at work for longer than that may fail; it cannot land without its objects. The clock that counts is
-    /// the one of the object store, and this host's must not be far from it. It lists what is there: not for every push, but
-    /// once a day.
+    /// Who reads by a manifest that was replaced longer ago than `grace` may find its packs gone: a fetch, or a push that
+    /// was resolved for so long, which then fails. No push lands without its objects, however long it takes: one that has
+    /// uploaded its pack when this begins uploads it again.
+    ///
+    /// How old something is, is told by the clock of the object store beside that of this host.
     ///
     /// # Errors
     ///
