@@ -63,6 +63,31 @@ async fn many_packs_become_few_and_hold_the_same() {
     export::assert_is(&other, &source).await;
 }
 
+/// Each push made a delta of what the one before had left.
+#[tokio::test(flavor = "multi_thread")]
+async fn chains_of_deltas_do_not_grow_with_the_pushes() {
+    let served = Served::new(Arc::new(InMemory::new())).await;
+    let source = Arc::new(Repo::work());
+    for round in 0..5 {
+        pushes(&served, &source, 10 * round..10 * (round + 1)).await;
+        served.repository.repack().await.expect("it is done");
+    }
+    let target = export::export(&served).await;
+    let mut longest = 0;
+    for file in std::fs::read_dir(target.path().join("objects/pack")).expect("packs") {
+        let path = file.expect("an entry").path();
+        if path.extension().is_some_and(|ending| ending == "idx") {
+            let said = target.git(["verify-pack".as_ref(), "-v".as_ref(), path.as_os_str()]).text();
+            // `<id> blob <size> <size in the pack> <offset> <depth> <base>`
+            let depths = said.lines().filter_map(|line| line.split_whitespace().nth(5)?.parse::<u32>().ok());
+            longest = longest.max(depths.max().unwrap_or_default());
+        }
+    }
+    // Where the client itself has made a delta upon the last one that may be, it is one more.
+    assert!((20..=52).contains(&longest), "{longest}");
+    export::assert_is(&served, &source).await;
+}
+
 /// What a push brought beside what it needed, and that is not complete, stays so; and nothing else is the less so.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_complete_stays_so_by_itself() {

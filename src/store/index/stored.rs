@@ -88,6 +88,11 @@ impl<I: ReadAt, R: ReadAt> StoredIndex<I, R> {
         Ok(Some((self.id(place)?, self.offset(place)?..end)))
     }
 
+    /// The bytes that the entry with this id takes; `None` if the pack does not hold it.
+    pub(crate) fn span_of(&self, id: &ObjectId) -> Result<Option<Range<u64>>, Error> {
+        self.place_of(id)?.map(|place| self.span(place)).transpose()
+    }
+
     /// The id of the entry that begins at this byte of the pack.
     pub(crate) fn id_at(&self, offset: u64) -> Result<Option<ObjectId>, Error> {
         self.entry_at(offset)?.map(|place| self.id(place)).transpose()

@@ -1,8 +1,11 @@
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+
 use bytes::BytesMut;
 
 use super::packs::RemotePack;
 use super::writer::PackWriter;
-use crate::Error;
 use crate::checksum::Hasher;
 use crate::proto::{
     Complete, EntryKind, Limits, MAX_ENTRY_HEADER, ObjectFormat, ObjectId, PackDecoder, PackFrame, PackHeader,
@@ -11,6 +14,7 @@ use crate::proto::{
 use crate::store::batches::FrameWriter as _;
 use crate::store::blocking::Cancelled;
 use crate::store::index::ReadAt as _;
+use crate::{Error, ErrorKind};
 
 /// How much of an entry is read at once.
 const PIECE: usize = 256 << 10;
@@ -19,11 +23,18 @@ const BATCH: usize = 512 << 10;
 /// The type of a delta that names its base by its id (gitformat-pack).
 const REF_DELTA: u8 = 7;
 
+/// How many deltas may stand between an object and the whole object that it is made from, where there is another way: as
+/// many as git makes.
+const MAX_DEPTH: u16 = 50;
+
 /// Writes one pack out of several, as if it came from a client; gives its checksum. Blocks.
 ///
 /// Each object is taken as it stands in the first pack that has it. The base of a delta is in the pack of the delta, or in
 /// one before; it is named by its id, for it may have moved. So no object is made of itself, not even in a roundabout way:
 /// each is made of what comes from its own pack, or from one before.
+///
+/// A thin pack was completed with whole objects, which are deltas in a pack before. To take those would make each chain as
+/// long as there were pushes; so where it becomes too long the whole object is taken, which needs no other.
 pub(super) fn merge(
     packs: &[RemotePack],
     format: ObjectFormat,
@@ -37,61 +48,120 @@ pub(super) fn merge(
     })?;
     let mut feed = Feed::new(format, writer);
     feed.put(&PackHeader { version: 2, objects }.wire())?;
-    each_entry(packs, |pack, start, end| {
+    let mut depths: HashMap<ObjectId, u16> = HashMap::new();
+    each_entry(packs, |number, id, span| {
         cancelled.go_on()?;
-        copy(pack, format, start, end, &mut feed)
+        let pack = packs.get(number).ok_or_else(changed)?;
+        let entry = StoredEntry::read(pack, format, span)?;
+        let depth = match &entry.base {
+            Some(base) => depths.get(base).copied().unwrap_or_default().saturating_add(1),
+            None => 0,
+        };
+        if depth > MAX_DEPTH
+            && let Some((pack, whole)) = find_whole(packs.get(number..).unwrap_or_default(), format, id)?
+        {
+            return whole.copy(pack, &mut feed);
+        }
+        if depth > 0 {
+            depths.insert(*id, depth);
+        }
+        entry.copy(pack, &mut feed)
     })?;
     feed.finish()
 }
 
-/// Gives each object once, and where its entry begins and ends.
+/// Gives each object once: the number of its pack, its id, and the bytes of its entry.
 fn each_entry(
     packs: &[RemotePack],
-    mut each: impl FnMut(&RemotePack, u64, u64) -> Result<(), Error>,
+    mut each: impl FnMut(usize, &ObjectId, Range<u64>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for (number, pack) in packs.iter().enumerate() {
         let before = packs.get(..number).unwrap_or_default();
         let mut rank = 0_u32;
         while let Some((id, span)) = pack.index()?.entry(rank)? {
             rank = rank.saturating_add(1);
-            let is_there = |pack: &RemotePack| Ok::<_, Error>(pack.index()?.place_of(&id)?.is_some());
-            let mut found = false;
+            let mut is_there = false;
             for pack in before {
-                found = found || is_there(pack)?;
+                is_there = is_there || pack.index()?.place_of(&id)?.is_some();
             }
-            if !found {
-                each(pack, span.start, span.end)?;
+            if !is_there {
+                each(number, &id, span)?;
             }
         }
     }
     Ok(())
 }
 
-/// Copies an entry; what it inflates to stays as it is.
-fn copy(pack: &RemotePack, format: ObjectFormat, start: u64, end: u64, feed: &mut Feed<'_>) -> Result<(), Error> {
-    let damaged = || Error::store("an entry of a pack cannot be read", "its header is damaged").with_offset(start);
-    let unreadable = |error| Error::store("a pack cannot be read", error).with_offset(start);
-    let mut piece = vec![0; MAX_ENTRY_HEADER.min(len(end.saturating_sub(start)))];
-    pack.pack.read_exact_at(&mut piece, start).map_err(unreadable)?;
-    let entry = entry_header(&piece, start, format).ok().flatten().ok_or_else(damaged)?;
-    let mut at = start.saturating_add(entry.header_len.into());
-    match entry.kind {
-        EntryKind::OfsDelta { base_offset } => {
-            let base = pack.index()?.id_at(base_offset)?.ok_or_else(damaged)?;
-            let mut header = Vec::new();
-            put_entry_header(REF_DELTA, entry.size, &mut header);
-            header.extend_from_slice(base.as_bytes());
-            feed.put(&header)?;
+/// An object that is no delta, in the first of these packs that has it so.
+fn find_whole<'a>(
+    packs: &'a [RemotePack],
+    format: ObjectFormat,
+    id: &ObjectId,
+) -> Result<Option<(&'a RemotePack, StoredEntry)>, Error> {
+    for pack in packs {
+        if let Some(span) = pack.index()?.span_of(id)? {
+            let entry = StoredEntry::read(pack, format, span)?;
+            if entry.base.is_none() {
+                return Ok(Some((pack, entry)));
+            }
         }
-        _ => feed.put(piece.get(..entry.header_len.into()).unwrap_or_default())?,
     }
-    while at < end {
-        piece.resize(PIECE.min(len(end.saturating_sub(at))), 0);
-        pack.pack.read_exact_at(&mut piece, at).map_err(unreadable)?;
-        feed.put(&piece)?;
-        at = at.saturating_add(piece.len() as u64);
+    Ok(None)
+}
+
+/// An entry as it stands in its pack.
+struct StoredEntry {
+    /// As it will stand in the new one.
+    header: Vec<u8>,
+    base: Option<ObjectId>,
+    /// The bytes that inflate to the object, or to the delta.
+    deflated: Range<u64>,
+}
+
+impl StoredEntry {
+    fn read(pack: &RemotePack, format: ObjectFormat, span: Range<u64>) -> Result<Self, Error> {
+        let damaged = || {
+            let text = "the header of an entry of a pack is damaged";
+            Error::new(ErrorKind::Store, text).with_offset(span.start)
+        };
+        let mut front = vec![0; MAX_ENTRY_HEADER.min(len(span.end.saturating_sub(span.start)))];
+        pack.pack.read_exact_at(&mut front, span.start).map_err(|error| unreadable(error, span.start))?;
+        let entry = entry_header(&front, span.start, format).ok().flatten().ok_or_else(damaged)?;
+        let base = match entry.kind {
+            EntryKind::OfsDelta { base_offset } => Some(pack.index()?.id_at(base_offset)?.ok_or_else(damaged)?),
+            EntryKind::RefDelta { base } => Some(base),
+            _ => None,
+        };
+        let mut header = Vec::new();
+        match &base {
+            Some(base) => {
+                put_entry_header(REF_DELTA, entry.size, &mut header);
+                header.extend_from_slice(base.as_bytes());
+            }
+            None => header.extend_from_slice(front.get(..entry.header_len.into()).unwrap_or_default()),
+        }
+        Ok(Self { header, base, deflated: span.start.saturating_add(entry.header_len.into())..span.end })
     }
-    Ok(())
+
+    fn copy(&self, pack: &RemotePack, feed: &mut Feed<'_>) -> Result<(), Error> {
+        feed.put(&self.header)?;
+        let (mut at, mut piece) = (self.deflated.start, Vec::new());
+        while at < self.deflated.end {
+            piece.resize(PIECE.min(len(self.deflated.end.saturating_sub(at))), 0);
+            pack.pack.read_exact_at(&mut piece, at).map_err(|error| unreadable(error, at))?;
+            feed.put(&piece)?;
+            at = at.saturating_add(piece.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: io::Error, offset: u64) -> Error {
+    Error::store("a pack cannot be read", error).with_offset(offset)
+}
+
+fn changed() -> Error {
+    Error::new(ErrorKind::Store, "one of the packs has changed")
 }
 
 fn len(bytes: u64) -> usize {
@@ -165,7 +235,7 @@ impl<'a> Feed<'a> {
         // Were there fewer objects than the header says, the trailer would be taken for one.
         match self.complete {
             Some(_) => Ok(checksum),
-            None => Err(Error::store("packs cannot be merged", "one of them has changed")),
+            None => Err(changed()),
         }
     }
 }
