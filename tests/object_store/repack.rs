@@ -196,6 +196,32 @@ async fn a_push_outlives_that_its_pack_is_removed() {
     served.assert_no_leftovers().await;
 }
 
+/// Of two repositories at the same path the second gets nothing that was pushed to the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_does_not_land_in_the_repository_that_came_after() {
+    let faulty = Arc::new(Faulty::default());
+    let served = Served::new(Arc::clone(&faulty) as Arc<dyn ObjectStore>).await;
+    let source = Arc::new(Repo::work());
+    pushes(&served, &source, 0..2).await;
+    source.commit("other", &[("file", b"a history of its own")]);
+    faulty.hold("put head");
+    let push = served.try_push(&source, &["other"]);
+    let replace = async {
+        faulty.reached().await;
+        served.repository.delete().await.expect("it is removed");
+        let other = Served::new(Arc::clone(&served.store)).await;
+        faulty.let_go();
+        other
+    };
+    let (said, other) = join(push, replace).await;
+    assert!(!said.status.success() && said.stderr.contains("internal error"), "{}", said.stderr);
+    assert_eq!(other.repository.manifest().await.expect("a manifest").refs().len(), 0);
+    assert_eq!(served.repository.manifest().await.expect_err("it is gone").kind(), ErrorKind::NotFound);
+    other.assert_no_leftovers().await;
+    other.push(&source, &["-q", "main", "other"]).await;
+    export::assert_is(&other, &source).await;
+}
+
 /// What was merged goes away, and nothing of a repository below.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_needed_is_removed_and_nothing_else() {

@@ -15,6 +15,7 @@ use crate::{Error, ErrorKind};
 /// ```text
 /// receive-pack manifest 1
 /// object-format sha1
+/// repository <letters and digits>                     the same in all of a repository, and in no other
 /// parent <id of the manifest before>                  none in the first
 /// push <letters and digits that are different each time>
 /// prunes <number>                                     how often packs have been removed
@@ -24,6 +25,8 @@ use crate::{Error, ErrorKind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     format: ObjectFormat,
+    /// Of two repositories that were at the same path, one after the other, each has its own.
+    pub(super) repository: String,
     pub(super) parent: Option<ObjectId>,
     push: String,
     /// A pack that was uploaded when it was another number may be gone.
@@ -47,7 +50,7 @@ const TITLE: &str = "receive-pack manifest 1";
 impl Manifest {
     /// That of a new repository.
     pub(super) fn new(format: ObjectFormat) -> Self {
-        Self { push: unique_id(), ..Self::empty(format) }
+        Self { repository: unique_id(), push: unique_id(), ..Self::empty(format) }
     }
 
     /// One that comes after this, and is the same as yet.
@@ -76,7 +79,7 @@ impl Manifest {
     ///
     /// If it would not be read again: a store may be given names that no client could send.
     pub(super) fn encode(&self) -> Result<(ObjectId, Vec<u8>), Error> {
-        let mut text = format!("{TITLE}\nobject-format {}\n", self.format.name());
+        let mut text = format!("{TITLE}\nobject-format {}\nrepository {}\n", self.format.name(), self.repository);
         // A string takes all that is written.
         if let Some(parent) = self.parent {
             let _ = writeln!(text, "parent {parent}");
@@ -121,12 +124,22 @@ impl Manifest {
             read.ok_or_else(|| Error::new(ErrorKind::Store, format!("line {number} of the manifest {id}")))?;
         }
         manifest
-            .filter(|manifest| manifest.format == id.format() && !manifest.push.is_empty())
+            .filter(|manifest| {
+                manifest.format == id.format() && !manifest.repository.is_empty() && !manifest.push.is_empty()
+            })
             .ok_or_else(|| Error::new(ErrorKind::Store, format!("the manifest {id} is not complete")))
     }
 
     fn empty(format: ObjectFormat) -> Self {
-        Self { format, parent: None, push: String::new(), prunes: 0, packs: Vec::new(), refs: RefMap::new() }
+        Self {
+            format,
+            repository: String::new(),
+            parent: None,
+            push: String::new(),
+            prunes: 0,
+            packs: Vec::new(),
+            refs: RefMap::new(),
+        }
     }
 
     /// Takes a line in; `None` if it is none that may stand there.
@@ -134,6 +147,7 @@ impl Manifest {
         let (word, rest) = line.split_at_checked(line.iter().position(|byte| *byte == b' ')?)?;
         let rest = rest.strip_prefix(b" ")?;
         match word {
+            b"repository" if self.push.is_empty() => self.repository = str::from_utf8(rest).ok()?.to_owned(),
             b"parent" if self.push.is_empty() => self.parent = Some(ObjectId::from_hex(self.format, rest)?),
             b"push" if self.push.is_empty() => self.push = str::from_utf8(rest).ok()?.to_owned(),
             b"prunes" if self.packs.is_empty() => self.prunes = str::from_utf8(rest).ok()?.parse().ok()?,
@@ -243,17 +257,18 @@ mod tests {
         assert_eq!(decode(&lines).unwrap().refs().len(), 2);
         for (number, bad) in [
             (2, "object-format md5"),
-            (3, "parent 1"),
-            (4, "push"),
-            (5, "prunes -1"),
-            (6, "pack pack-1 1 1"),
-            (6, "pack pack-1/.. 1 1 1"),
-            (6, "pack pack-1 1 1 4294967296"),
-            (6, "pack pack-1 1 1 1 more"),
-            (8, "ref 1 refs/heads/main"),
-            (8, "ref 2222222222222222222222222222222222222222 refs/heads/a..b"),
-            (9, "pack pack-1 1 1 1"),
-            (9, ""),
+            (3, "repository"),
+            (4, "parent 1"),
+            (5, "push"),
+            (6, "prunes -1"),
+            (7, "pack pack-1 1 1"),
+            (7, "pack pack-1/.. 1 1 1"),
+            (7, "pack pack-1 1 1 4294967296"),
+            (7, "pack pack-1 1 1 1 more"),
+            (9, "ref 1 refs/heads/main"),
+            (9, "ref 2222222222222222222222222222222222222222 refs/heads/a..b"),
+            (10, "pack pack-1 1 1 1"),
+            (10, ""),
         ] {
             let mut changed = lines.clone();
             changed[number - 1] = bad;

@@ -64,6 +64,8 @@ pub struct ObjectStoreRepository {
     pub(super) bucket: Bucket,
     pub(super) layout: Layout,
     pub(super) format: ObjectFormat,
+    /// Another repository may come to be at the path.
+    pub(super) id: Arc<str>,
     pub(super) settings: Settings,
     pub(super) examine: Examine,
     pub(super) hidden: Arc<HiddenRefs>,
@@ -90,7 +92,7 @@ impl ObjectStoreRepository {
     pub async fn open(bucket: &Bucket, path: &str) -> Result<Self, Error> {
         let layout = Layout::new(path)?;
         match Head::read(bucket, &layout).await? {
-            Some(head) => Ok(Self::new(bucket, layout, head.manifest.object_format())),
+            Some(head) => Ok(Self::new(bucket, layout, &head.manifest)),
             None => Err(Error::new(ErrorKind::NotFound, format!("there is no repository at {}", layout.root()))),
         }
     }
@@ -103,19 +105,25 @@ impl ObjectStoreRepository {
     /// As for [`open`](Self::open), and if a repository of another object format is there.
     pub async fn init(bucket: &Bucket, path: &str, format: ObjectFormat) -> Result<Self, Error> {
         let layout = Layout::new(path)?;
-        let there = match Head::read(bucket, &layout).await? {
-            Some(head) => head.manifest.object_format(),
-            None if Head::create(bucket, &layout, &Manifest::new(format)).await? => format,
-            None => return Self::open(bucket, path).await,
+        let repository = match Head::read(bucket, &layout).await? {
+            Some(head) => Self::new(bucket, layout, &head.manifest),
+            None => {
+                let first = Manifest::new(format);
+                match Head::create(bucket, &layout, &first).await? {
+                    true => Self::new(bucket, layout, &first),
+                    false => Self::open(bucket, path).await?,
+                }
+            }
         };
-        if there != format {
-            let text = format!("the repository at {} has the object format {}", layout.root(), there.name());
+        if repository.format != format {
+            let (path, there) = (repository.path(), repository.format.name());
+            let text = format!("the repository at {path} has the object format {there}");
             return Err(Error::new(ErrorKind::Store, text));
         }
-        Ok(Self::new(bucket, layout, format))
+        Ok(repository)
     }
 
-    fn new(bucket: &Bucket, layout: Layout, format: ObjectFormat) -> Self {
+    fn new(bucket: &Bucket, layout: Layout, manifest: &Manifest) -> Self {
         let settings = Settings {
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             detect_collisions: true,
@@ -123,7 +131,8 @@ impl ObjectStoreRepository {
             scratch: Scratch::new(std::env::temp_dir()),
         };
         let (examine, hidden) = (Examine::default(), Arc::default());
-        Self { bucket: bucket.clone(), layout, format, settings, examine, hidden }
+        let (format, id) = (manifest.object_format(), Arc::from(&*manifest.repository));
+        Self { bucket: bucket.clone(), layout, format, id, settings, examine, hidden }
     }
 
     /// Where pushes have their temporary files, without names: as large as the pack, and up to the same again for large objects.
@@ -254,8 +263,7 @@ impl ObjectStoreRepository {
     /// Removes the repository: first its head, so that nobody can push into it or read it any more, and then the rest.
     /// Repositories at paths below its own stay. It is done again at no cost where it was interrupted.
     ///
-    /// A push that is at work fails, unless somebody makes a repository at this path before it lands: so wait with that as
-    /// long as a push may take.
+    /// A push that is at work fails, also if somebody makes another repository at this path before it lands.
     ///
     /// # Errors
     ///
@@ -273,10 +281,7 @@ impl ObjectStoreRepository {
     pub(super) async fn head(&self) -> Result<Head, Error> {
         let gone = || Error::new(ErrorKind::NotFound, format!("there is no repository at {} any more", self.path()));
         let head = Head::read(&self.bucket, &self.layout).await?.ok_or_else(gone)?;
-        if head.manifest.object_format() != self.format {
-            return Err(gone());
-        }
-        Ok(head)
+        if *head.manifest.repository == *self.id { Ok(head) } else { Err(gone()) }
     }
 
     /// Refuses to move what the pusher is not shown.
