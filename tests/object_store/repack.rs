@@ -61,6 +61,13 @@ async fn many_packs_become_few_and_hold_the_same() {
     assert_eq!(other.repository.repack().await.expect("it is done"), 2);
     assert_eq!(packs(&other).await, 2);
     export::assert_is(&other, &source).await;
+    // And git takes them for packs that it may replace.
+    let target = export::export(&other).await;
+    target.git(["repack", "-a", "-d", "-q"]);
+    let packs = std::fs::read_dir(target.path().join("objects/pack")).expect("packs");
+    let packs =
+        packs.filter(|file| file.as_ref().expect("an entry").path().extension().is_some_and(|end| end == "pack"));
+    assert_eq!(packs.count(), 1);
 }
 
 /// Each push made a delta of what the one before had left.
@@ -216,6 +223,8 @@ async fn a_push_does_not_land_in_the_repository_that_came_after() {
     let (said, other) = join(push, replace).await;
     assert!(!said.status.success() && said.stderr.contains("internal error"), "{}", said.stderr);
     assert_eq!(other.repository.manifest().await.expect("a manifest").refs().len(), 0);
+    // Who still holds the first does not harm the second.
+    assert_eq!(served.repository.delete().await.expect_err("it is gone").kind(), ErrorKind::NotFound);
     assert_eq!(served.repository.manifest().await.expect_err("it is gone").kind(), ErrorKind::NotFound);
     other.assert_no_leftovers().await;
     other.push(&source, &["-q", "main", "other"]).await;

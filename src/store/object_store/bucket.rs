@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::sync::watch;
 
 use super::blocks::Blocks;
 use super::probe::probe;
@@ -28,8 +28,18 @@ use crate::Error;
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     blocks: Arc<Blocks>,
-    /// Those who land share it; who waits until nobody does has it alone.
-    landings: Arc<RwLock<()>>,
+    /// How many are landing, or merging packs.
+    landings: Arc<watch::Sender<usize>>,
+}
+
+/// As long as this lives, somebody is landing.
+#[derive(Debug)]
+pub(super) struct Landing(Arc<watch::Sender<usize>>);
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.0.send_modify(|landings| *landings = landings.saturating_sub(1));
+    }
 }
 
 /// How many bytes are held of what was read, unless somebody says otherwise.
@@ -55,7 +65,7 @@ impl Bucket {
     }
 
     /// The same, with room for so many bytes of what is read: above all the indexes of the packs, some 30 bytes for each
-    /// object that a repository has and 2 KiB for each pack. Where they do not fit, each push reads them again.
+    /// object that a repository has (45 with SHA-256) and 2 KiB for each pack. Where they do not fit, each push reads them again.
     ///
     /// # Errors
     ///
@@ -68,23 +78,30 @@ impl Bucket {
     /// The same without the requests at the beginning, for those who only read: they need not be allowed to write. What is
     /// pushed by way of it may be lost.
     pub fn unchecked(store: Arc<dyn ObjectStore>, bytes: usize) -> Self {
-        Self { blocks: Arc::new(Blocks::new(Arc::clone(&store), bytes)), store, landings: Arc::default() }
+        Self {
+            blocks: Arc::new(Blocks::new(Arc::clone(&store), bytes)),
+            store,
+            landings: Arc::new(watch::Sender::new(0)),
+        }
     }
 
     /// Waits until no push is landing and no packs are merged: before a process ends, once it takes no more pushes. A runtime
     /// that is shut down ends them where they are. Each has then landed wholly or not at all, but its client may not know
-    /// which, and what it has uploaded stays until it is [pruned](super::ObjectStoreRepository::prune).
+    /// which, and what it has uploaded stays until it is [pruned](super::ObjectStoreRepository::prune). To merge packs may
+    /// take long: drop the future of [`repack`](super::ObjectStoreRepository::repack) before.
     ///
     /// # Cancel safety
     ///
     /// Full.
     pub async fn idle(&self) {
-        drop(self.landings.write().await);
+        // It is an error if nobody could say it any more; we could.
+        let _ = self.landings.subscribe().wait_for(|landings| *landings == 0).await;
     }
 
-    /// As long as this lives, somebody is landing.
-    pub(super) async fn landing(&self) -> OwnedRwLockReadGuard<()> {
-        Arc::clone(&self.landings).read_owned().await
+    /// Somebody is landing from now on.
+    pub(super) fn landing(&self) -> Landing {
+        self.landings.send_modify(|landings| *landings = landings.saturating_add(1));
+        Landing(Arc::clone(&self.landings))
     }
 
     /// Where objects are written, and read that are written again.

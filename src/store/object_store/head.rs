@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use object_store::{Error as StoreError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion};
+use tokio::time::sleep;
 
 use super::bucket::Bucket;
 use super::layout::Layout;
@@ -38,8 +39,8 @@ struct Pointer {
 }
 
 /// How often an answer that says nothing is followed by a look at what is there.
-const LOOKS: u32 = 5;
-/// How long the first of them waits; each one after it twice as long.
+const LOOKS: u32 = 6;
+/// How long the second of them waits; each one after it twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes from which on a manifest takes so long to read or write that others would have to wait for it.
 const LONG: usize = 64 << 10;
@@ -111,6 +112,10 @@ async fn point_at(bucket: &Bucket, layout: &Layout, before: Option<&Head>, id: &
     let mut pause = PAUSE;
     let mut last = None;
     for _ in 0..LOOKS {
+        if last.is_some() {
+            sleep(pause).await;
+            pause = pause.saturating_mul(2);
+        }
         if let Err(error) =
             bucket.store().put_opts(&layout.head(), pointer.clone(), PutOptions::from(mode.clone())).await
         {
@@ -126,8 +131,6 @@ async fn point_at(bucket: &Bucket, layout: &Layout, before: Option<&Head>, id: &
             Ok(Found::Others) => return Moved::No,
             Ok(Found::AsBefore) | Err(_) => {}
         }
-        tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2);
     }
     let error = Error::new(ErrorKind::Store, "whether the head of the repository was moved is not known");
     Moved::Unknown(match last {

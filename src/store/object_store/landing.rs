@@ -33,9 +33,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 impl Landing {
     /// Lands the push; says what became of each ref.
     pub(super) async fn land(self, request: UpdateRequest) -> Result<Report, Error> {
-        let kinds = self.kinds(&request).await?;
         let mut uploaded = None;
-        let landed = self.try_to(request, &kinds, &mut uploaded).await;
+        let landed = self.try_to(request, &mut uploaded).await;
         if let Some(upload) = uploaded {
             upload.remove().await;
         }
@@ -49,13 +48,9 @@ impl Landing {
     }
 
     /// Leaves in `uploaded` what nothing needs.
-    async fn try_to<'a>(
-        &'a self,
-        request: UpdateRequest,
-        kinds: &HashMap<ObjectId, ObjectKind>,
-        uploaded: &mut Option<Upload<'a>>,
-    ) -> Result<Report, Error> {
+    async fn try_to<'a>(&'a self, request: UpdateRequest, uploaded: &mut Option<Upload<'a>>) -> Result<Report, Error> {
         let ObjectStoreRepository { bucket, layout, .. } = &self.repository;
+        let kinds = self.kinds(&request).await?;
         for attempt in 0..ATTEMPTS {
             self.cancelled.go_on()?;
             let head = self.repository.head().await?;

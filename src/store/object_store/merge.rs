@@ -54,20 +54,28 @@ pub(super) fn merge(
         let pack = packs.get(number).ok_or_else(changed)?;
         let entry = StoredEntry::read(pack, format, span)?;
         let depth = match &entry.base {
-            Some(base) => depths.get(base).copied().unwrap_or_default().saturating_add(1),
+            // One that comes later may be made of however many.
+            Some(base) => depths.get(base).copied().unwrap_or(MAX_DEPTH).saturating_add(1),
             None => 0,
         };
         if depth > MAX_DEPTH
             && let Some((pack, whole)) = find_whole(packs.get(number..).unwrap_or_default(), format, id)?
         {
+            depths.insert(*id, 0);
             return whole.copy(pack, &mut feed);
         }
-        if depth > 0 {
-            depths.insert(*id, depth);
-        }
+        depths.insert(*id, depth);
         entry.copy(pack, &mut feed)
     })?;
     feed.finish()
+}
+
+/// Gives the id of each object once.
+pub(super) fn each_object(
+    packs: &[RemotePack],
+    mut each: impl FnMut(&ObjectId) -> Result<(), Error>,
+) -> Result<(), Error> {
+    each_entry(packs, |_, id, _| each(id))
 }
 
 /// Gives each object once: the number of its pack, its id, and the bytes of its entry.
@@ -160,7 +168,8 @@ fn unreadable(error: io::Error, offset: u64) -> Error {
     Error::store("a pack cannot be read", error).with_offset(offset)
 }
 
-fn changed() -> Error {
+/// One of them is not what it was.
+pub(super) fn changed() -> Error {
     Error::new(ErrorKind::Store, "one of the packs has changed")
 }
 

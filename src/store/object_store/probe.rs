@@ -26,13 +26,17 @@ async fn put_twice(store: &dyn ObjectStore, object: &Path) -> Result<(), Error> 
     // As a head is read and moved on; there are proxies that change what names a version.
     let ObjectMeta { e_tag, version, .. } = store.get(object).await.map_err(unusable)?.meta;
     let first = UpdateVersion { e_tag, version };
-    put("updated", PutMode::Update(first.clone())).await.map_err(unusable)?;
+    let second = put("updated", PutMode::Update(first.clone())).await.map_err(unusable)?;
     expect_refused(put("updated again", PutMode::Update(first)).await, "If-Match")?;
     let read = store.get_range(object, 1..4).await.map_err(unusable)?;
-    if read == "pda" {
-        Ok(())
-    } else {
-        Err(Error::new(ErrorKind::Store, "the object store does not give what is asked for"))
+    if read != "pda" {
+        return Err(Error::new(ErrorKind::Store, "the object store does not give what is asked for"));
+    }
+    // A repository that was deleted must not come back.
+    store.delete(object).await.map_err(unusable)?;
+    match put("updated after its end", PutMode::Update(second.into())).await {
+        Err(StoreError::NotFound { .. }) => Ok(()),
+        put => expect_refused(put, "If-Match"),
     }
 }
 

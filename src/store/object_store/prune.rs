@@ -8,7 +8,6 @@ use tokio::time::sleep;
 
 use super::head::Moved;
 use super::landing::{ATTEMPTS, pause};
-use super::layout::Layout;
 use super::manifest::Manifest;
 use super::repository::ObjectStoreRepository;
 use crate::proto::ObjectId;
@@ -85,18 +84,19 @@ async fn count_one_more(repository: &ObjectStoreRepository) -> Result<Manifest, 
     Err(Error::new(ErrorKind::Store, "too many others push at the same time"))
 }
 
-/// Removes a repository, its head first.
+/// Removes a repository, its head first; what comes to lie there meanwhile stays.
 pub(super) async fn delete(repository: &ObjectStoreRepository) -> Result<(), Error> {
     let layout = &repository.layout;
-    remove(repository, vec![layout.head()]).await?;
-    for (prefix, is_ours) in [
-        (layout.packs(), (|layout, path| layout.pack_at(path).is_some()) as fn(&Layout, &Path) -> bool),
-        (layout.manifests(), |layout, path| layout.manifest_at(path).is_some()),
-    ] {
-        let there = list(repository, &prefix, |path| is_ours(layout, path)).await?;
-        remove(repository, there.into_iter().map(|object| object.location).collect()).await?;
+    let packs = list(repository, &layout.packs(), |path| layout.pack_at(path).is_some()).await?;
+    let manifests = list(repository, &layout.manifests(), |path| layout.manifest_at(path).is_some()).await?;
+    // Whose head it is: another repository may have come after ours.
+    match repository.head().await {
+        Ok(_) => drop(remove(repository, vec![layout.head()]).await?),
+        Err(error) if error.kind() == ErrorKind::NotFound && !repository.is_replaced().await? => {}
+        Err(error) => return Err(error),
     }
-    Ok(())
+    let rest = packs.into_iter().chain(manifests).map(|object| object.location);
+    remove(repository, rest.collect()).await.map(drop)
 }
 
 /// Removes these objects, or sees that they are not there; says how many it was.

@@ -64,15 +64,15 @@ impl Quarantine for ObjectStoreQuarantine {
     }
 
     async fn seal(&mut self, request: &mut UpdateRequest, complete: &Complete) -> Result<(), Error> {
+        if request.has_pack() {
+            self.packs = Arc::new(self.repository.packs().await?);
+            self.packs.open().await?;
+        }
         let Stage::Writing(batches) = mem::replace(&mut self.stage, Stage::Lost) else { return Err(out_of_order()) };
         let pack = match (batches, complete.checksum()) {
             (Some(batches), Some(checksum)) => Some((batches.finish().await?, *checksum)),
             _ => None,
         };
-        if request.has_pack() {
-            self.packs = Arc::new(self.repository.packs().await?);
-            self.packs.open().await?;
-        }
         let mut judged = request.clone();
         let (packs, progress, cancelled) = (Arc::clone(&self.packs), self.progress.clone(), Cancelled::default());
         let repository = self.repository.clone();
@@ -132,7 +132,7 @@ impl Quarantine for ObjectStoreQuarantine {
             packs: Arc::clone(&self.packs),
             sealed,
         };
-        let guard = self.repository.bucket.landing().await;
+        let guard = self.repository.bucket.landing();
         let land = async move {
             let landed = landing.land(request).await;
             drop(guard);

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::head::Moved;
 use super::landing::{ATTEMPTS, pause};
 use super::manifest::{Manifest, ManifestPack};
-use super::merge::merge;
+use super::merge::{changed, each_object, merge};
 use super::packs::Packs;
 use super::repository::{ObjectStoreRepository, Settings};
 use super::seal::{Sealed, Sealer};
@@ -49,11 +49,13 @@ impl Repack {
     pub(super) async fn run(self) -> Result<usize, Error> {
         let head = self.repository.head().await?;
         let latest = latest(head.manifest.packs());
-        if latest.len() < 2 {
+        if latest.is_empty() {
             return Ok(0);
         }
         let merged = Arc::new(self.merge(&head.manifest, latest.len()).await?);
-        let upload = Upload::new(&self.repository.bucket, &self.repository.layout, &head.manifest);
+        // Whatever was removed while they were merged, the new pack was not.
+        let now = self.repository.head().await?;
+        let upload = Upload::new(&self.repository.bucket, &self.repository.layout, &now.manifest);
         let replaced = self.replace(&upload, &merged, latest).await;
         let replaced = match replaced {
             Ok(Moved::Yes) => Ok(latest.len()),
@@ -92,6 +94,8 @@ impl Repack {
             let sealed = sealer.seal(writer, &checksum)?;
             let mut sealed = sealed.ok_or_else(|| Error::new(ErrorKind::Store, "there is nothing in the packs"))?;
             sealer.carry_over(&mut sealed)?;
+            // Were there two objects by one id, what was made of the one would be something else now.
+            each_object(last, |id| sealed.index.kind_of(id).map(drop).ok_or_else(changed))?;
             Ok(sealed)
         });
         merged.await.map_err(|error| Error::store("packs cannot be merged", error))
@@ -118,18 +122,20 @@ impl Repack {
     }
 }
 
-/// The latest packs that are to be one: going back, each that has less than twice as many objects as all after it. So a
-/// pack that stays has at least twice as many as all that come behind it, there are never more than the logarithm of
-/// all objects, and no object is copied more often than that (`git repack --geometric=2`).
+/// The latest packs that are to be one. Each pack is to have at least twice as many objects as the next one: from the first
+/// place on where that is not so all are merged, and before it those that have less than twice as many as what is merged so
+/// far. So there are never more than the logarithm of all objects, and no object is copied more often than that (`git repack
+/// --geometric=2`).
 fn latest(packs: &[ManifestPack]) -> &[ManifestPack] {
-    let (mut start, mut objects) = (packs.len(), 0_u64);
-    for (place, pack) in packs.iter().enumerate().rev() {
-        let is_last = start == packs.len();
-        if !is_last && u64::from(pack.objects) >= objects.saturating_mul(2) {
-            break;
-        }
-        start = place;
+    let is_small = |pack: &ManifestPack, objects: u64| u64::from(pack.objects) < objects.saturating_mul(2);
+    let place = packs.windows(2).position(|two| matches!(two, [one, next] if is_small(one, next.objects.into())));
+    let Some(mut start) = place else { return &[] };
+    let mut objects: u64 = packs.iter().skip(start).map(|pack| u64::from(pack.objects)).sum();
+    while let Some(before) = start.checked_sub(1)
+        && let Some(pack) = packs.get(before).filter(|pack| is_small(pack, objects))
+    {
         objects = objects.saturating_add(pack.objects.into());
+        start = before;
     }
     packs.get(start..).unwrap_or_default()
 }
@@ -139,14 +145,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packs_that_stay_are_twice_as_large_as_all_behind_them() {
+    fn packs_that_stay_are_twice_as_large_as_the_next() {
         let latest = |sizes: &[u32]| {
             let pack = |objects: &u32| ManifestPack { name: String::new(), len: 0, idx_len: 0, objects: *objects };
             latest(&sizes.iter().map(pack).collect::<Vec<_>>()).len()
         };
-        assert_eq!([latest(&[]), latest(&[7]), latest(&[9, 4, 1]), latest(&[2, 1])], [0, 1, 1, 1]);
+        assert_eq!([latest(&[]), latest(&[7]), latest(&[9, 4, 1]), latest(&[2, 1])], [0; 4]);
         assert_eq!([latest(&[3, 3]), latest(&[100, 3, 3, 3]), latest(&[3, 100])], [2, 3, 2]);
         // A larger pack behind smaller ones takes them along.
         assert_eq!([latest(&[1000, 10, 20, 300]), latest(&[600, 10, 20, 300])], [3, 4]);
+        assert_eq!(latest(&[1, 1, 1, 1, 1000, 1, 1]), 7);
     }
 }

@@ -135,8 +135,7 @@ impl ObjectStoreRepository {
         Self { bucket: bucket.clone(), layout, format, id, settings, examine, hidden }
     }
 
-    /// Where pushes have their temporary files, without names: as large as the pack, and up to the same again for large objects.
-    /// Default: that of the operating system ([`std::env::temp_dir`]), which may be in memory.
+    /// Where pushes have their temporary files, without names. How large they are is said above. Default: that of the operating system ([`std::env::temp_dir`]), which may be in memory.
     #[must_use]
     pub fn temporary_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.settings.scratch = Scratch::new(directory.into());
@@ -217,8 +216,9 @@ impl ObjectStoreRepository {
     /// else was quicker. Pushes may land meanwhile.
     ///
     /// Who looks for an object looks into the index of each pack. To call this now and then, after every hundredth push or
-    /// every hour, keeps them as few as the logarithm of the number of objects. It takes the time, the memory and the disk
-    /// that a push of these objects would. The old packs stay for those who are reading them, until they are
+    /// every hour, keeps them as few as the logarithm of the number of objects. It takes the disk that a push of these objects
+    /// would, some 100 bytes of memory for each, and more time: one thread, one request after the other. The indexes of these
+    /// packs, 30 bytes for each object, must fit the cache of the [`Bucket`], or it comes to no end. The old packs stay for those who are reading them, until they are
     /// [pruned](Self::prune).
     ///
     /// # Errors
@@ -230,7 +230,7 @@ impl ObjectStoreRepository {
     /// Dropped, it stops by itself a little later. Nothing changes, unless the head was about to move: then it is repacked.
     pub async fn repack(&self) -> Result<usize, Error> {
         let repack = Repack::new(self);
-        let (cancelled, guard) = (repack.cancelled(), self.bucket.landing().await);
+        let (cancelled, guard) = (repack.cancelled(), self.bucket.landing());
         let run = async move {
             let merged = repack.run().await;
             drop(guard);
@@ -239,13 +239,13 @@ impl ObjectStoreRepository {
         Landed::new(cancelled, tokio::spawn(run)).await
     }
 
-    /// Removes what no manifest has named for as long as `grace`, but not less than an hour: packs that were
+    /// Removes what no manifest has named for about as long as `grace`, but not less than an hour: packs that were
     /// [merged](Self::repack), those of pushes that died on their way, and manifests that were replaced. Says how many
     /// objects that was. It lists all that is there, so call it about once a day, and not after each push.
     ///
     /// Who reads by a manifest that was replaced longer ago than `grace` may find its packs gone: a fetch, or a push that
-    /// was resolved for so long, which then fails. No push lands without its objects, however long it takes: one that has
-    /// uploaded its pack when this begins uploads it again.
+    /// was resolved for so long, which then fails. No push lands without its objects: one that has begun to upload its pack
+    /// when this removes something uploads it again. So leave more time between two than the longest push takes.
     ///
     /// How old something is, is told by the clock of the object store beside that of this host.
     ///
@@ -261,13 +261,17 @@ impl ObjectStoreRepository {
     }
 
     /// Removes the repository: first its head, so that nobody can push into it or read it any more, and then the rest.
-    /// Repositories at paths below its own stay. It is done again at no cost where it was interrupted.
-    ///
-    /// A push that is at work fails, also if somebody makes another repository at this path before it lands.
+    /// Repositories at paths below its own stay. A push that is at work fails, also if somebody makes another repository at
+    /// this path before it lands; but that nobody may do before this has returned.
     ///
     /// # Errors
     ///
-    /// The object store's trouble.
+    /// [`ErrorKind::NotFound`] if there is another repository at the path by now; the object store's trouble.
+    ///
+    /// # Cancel safety
+    ///
+    /// Where it was interrupted it can be done again, by the same handle; after a crash [`init`](Self::init) a repository at
+    /// the path once more, and delete that.
     pub async fn delete(&self) -> Result<(), Error> {
         delete(self).await
     }
@@ -282,6 +286,12 @@ impl ObjectStoreRepository {
         let gone = || Error::new(ErrorKind::NotFound, format!("there is no repository at {} any more", self.path()));
         let head = Head::read(&self.bucket, &self.layout).await?.ok_or_else(gone)?;
         if *head.manifest.repository == *self.id { Ok(head) } else { Err(gone()) }
+    }
+
+    /// Whether another repository is at our path.
+    pub(super) async fn is_replaced(&self) -> Result<bool, Error> {
+        let head = Head::read(&self.bucket, &self.layout).await?;
+        Ok(head.is_some_and(|head| *head.manifest.repository != *self.id))
     }
 
     /// Refuses to move what the pusher is not shown.

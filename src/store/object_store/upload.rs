@@ -37,7 +37,10 @@ pub(super) struct Upload<'a> {
 impl<'a> Upload<'a> {
     /// One under a name that nothing else has.
     pub(super) fn new(bucket: &'a Bucket, layout: &'a Layout, manifest: &Manifest) -> Self {
-        Self { bucket, layout, name: format!("pack-{}", unique_id()), prunes: manifest.prunes }
+        // As long as git's: it does not take others for packs that it may replace.
+        let mut id = [unique_id(), unique_id()].concat();
+        id.truncate(manifest.object_format().hex_len());
+        Self { bucket, layout, name: format!("pack-{id}"), prunes: manifest.prunes }
     }
 
     /// The name of the pack, without an ending.
