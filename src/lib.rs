@@ -72,7 +72,8 @@
 //!    [limit](proto::Limits) with a default.
 //! 5. The memory of a push is bounded by constants (a chunk, a read, the windows of the store) and, in the stores that
 //!    index, about 50 bytes per object. One that builds on old history remembers each newer commit. The list of refs is
-//!    held while it is advertised: some 350 bytes for each; and in an object store 2 KiB for each pack. (`MemoryStore` is what its name says: it keeps all.)
+//!    held while it is advertised: some 350 bytes for each; and in an object store 2 KiB for each pack. (`MemoryStore` is
+//!    what its name says: it keeps all.)
 //! 6. A push lands wholly or not at all: objects are durable before any ref moves, refs move by compare-and-swap on the
 //!    old id, `atomic` means all or none, and a dropped future rolls back, unless the refs are about to move: then all of
 //!    them do.
