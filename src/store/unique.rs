@@ -1,13 +1,6 @@
 //! Names that nothing else has.
 
 use std::hash::{BuildHasher, Hasher as _};
-#[cfg(feature = "bare-repository")]
-use std::io;
-
-#[cfg(feature = "bare-repository")]
-use crate::checksum::Hasher;
-#[cfg(feature = "bare-repository")]
-use crate::proto::ObjectId;
 
 /// Letters and digits that no other call gives, for names of temporary files: those who mind a clash create with
 /// `O_EXCL`.
@@ -41,16 +34,4 @@ pub(crate) fn unique_id() -> String {
         let _ = write!(id, "{byte:02x}");
     }
     id
-}
-
-/// `pack-<id>`, without an ending: a name that no other pack has, has had, or will have.
-///
-/// git names a pack by its checksum. Two pushes of the same pack would then share its files and what keeps them; and whoever
-/// is about to remove an older pack of the name removes the files by that name, whoever put them there.
-#[cfg(feature = "bare-repository")]
-pub(crate) fn pack_name(checksum: &ObjectId) -> io::Result<String> {
-    let mut hasher = Hasher::new(checksum.format());
-    hasher.update(checksum.as_bytes());
-    hasher.update(unique_suffix().as_bytes());
-    Ok(format!("pack-{}", hasher.finish().map_err(io::Error::other)?))
 }

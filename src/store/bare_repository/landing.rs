@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::connectivity::Check;
 use super::current_branch::CurrentBranches;
 use super::known;
+use super::migrate::pack_name;
 use super::reading::Reading;
 use super::refs::{Mode, Reflog, Update};
 use super::sealed::{Sealed, SealedPack, Stored};
@@ -16,7 +17,6 @@ use crate::store::blocking::Cancelled;
 use crate::store::complete::{self, Objects, PackIds as _, Targets};
 use crate::store::examine::MAX_SPECIAL_FILE;
 use crate::store::index::{Budget, complete_thin};
-use crate::store::unique::pack_name;
 
 /// From a pack in quarantine to moved refs, in the order that makes a push land wholly or not at all:
 ///

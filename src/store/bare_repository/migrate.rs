@@ -3,6 +3,9 @@ use std::path::{Path, PathBuf};
 
 use super::Repository;
 use super::fs::{File, Fs};
+use crate::checksum::Hasher;
+use crate::proto::ObjectId;
+use crate::store::unique::unique_suffix;
 
 /// A pack that was renamed into `objects/pack`, and that `git repack` leaves alone as long as this lives.
 ///
@@ -25,6 +28,18 @@ pub(super) struct Migrated {
 
 /// What stands in a `.keep` file of ours that is locked; others never have this text.
 pub(super) const KEEP_TEXT: &[u8] = b"receive-pack.rs: a push is under way\n";
+
+/// `pack-<id>`, without an ending: a name that no other pack has, has had, or will have.
+///
+/// git names a pack by its checksum. Two pushes of the same pack would then share its files and its `.keep`; and a
+/// `git repack -ad` that has seen an older pack of the name is about to remove the files by that name, whoever put them
+/// there.
+pub(super) fn pack_name(checksum: &ObjectId) -> io::Result<String> {
+    let mut hasher = Hasher::new(checksum.format());
+    hasher.update(checksum.as_bytes());
+    hasher.update(unique_suffix().as_bytes());
+    Ok(format!("pack-{}", hasher.finish().map_err(io::Error::other)?))
+}
 
 impl Migrated {
     /// Renames the pack and its indexes from the quarantine directory into place, durably.
