@@ -118,7 +118,7 @@ async fn what_is_not_complete_stays_so_by_itself() {
     let missing = Err("missing necessary objects".to_owned());
     let expected = [("refs/tags/v1".to_owned(), Ok(())), ("refs/heads/broken".to_owned(), missing.clone())];
     assert_eq!(take(request).await, expected);
-    // The tag, then: of four objects and two that came with the second push.
+    // Of all objects one: that commit. The tag that came beside it is complete.
     let incomplete = async || kinds(&served).await.concat().bytes().filter(u8::is_ascii_lowercase).count();
     assert_eq!(incomplete().await, 1);
     assert_eq!(served.repository.repack().await.expect("it is done"), 2);

@@ -161,10 +161,9 @@ async fn look(bucket: &Bucket, layout: &Layout, before: Option<&ObjectId>, ours:
             return Ok(Found::Ours);
         }
         let Some(next) = parent.filter(|next| Some(next) != before) else { return Ok(Found::Others) };
-        let object = bucket.store().get(&layout.manifest(&next)).await;
-        let text = async { object?.bytes().await }.await;
-        let text = text.map_err(|error| Error::store(format!("the manifest {next} cannot be read"), error))?;
-        (last, parent) = (next, Manifest::decode(&next, &text)?.parent);
+        let manifest = earlier_manifest(bucket, layout, &next).await?;
+        let gone = || Error::new(ErrorKind::Store, format!("the manifest {next} is not there any more"));
+        (last, parent) = (next, manifest.ok_or_else(gone)?.parent);
     }
     Err(Error::new(ErrorKind::Store, "too many pushes have landed since"))
 }
@@ -177,6 +176,20 @@ async fn read_manifest(bucket: &Bucket, layout: &Layout, id: &ObjectId, len: u64
     }
     let id = *id;
     blocking(move || Manifest::decode(&id, &text)).await
+}
+
+/// A manifest that is not the one of the head, so that nobody has said how long it is; `None` if it was removed.
+pub(super) async fn earlier_manifest(
+    bucket: &Bucket,
+    layout: &Layout,
+    id: &ObjectId,
+) -> Result<Option<Manifest>, Error> {
+    let object = bucket.store().get(&layout.manifest(id)).await;
+    match async { object?.bytes().await }.await {
+        Ok(text) => Manifest::decode(id, &text).map(Some),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(Error::store(format!("the manifest {id} cannot be read"), error)),
+    }
 }
 
 /// The text of a manifest, and its name.

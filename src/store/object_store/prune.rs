@@ -2,15 +2,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::ObjectMeta;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt as _};
 use tokio::time::sleep;
 
-use super::head::Moved;
+use super::head::{Moved, earlier_manifest};
 use super::landing::{ATTEMPTS, pause};
 use super::manifest::Manifest;
 use super::repository::ObjectStoreRepository;
-use crate::proto::ObjectId;
 use crate::store::blocking::Cancelled;
 use crate::{Error, ErrorKind};
 
@@ -51,7 +50,7 @@ async fn prune_before(repository: &ObjectStoreRepository, since: SystemTime) -> 
             Some(parent) => {
                 let path = layout.manifest(&parent);
                 let was_old = ages.get(&path).copied().unwrap_or_default();
-                let parent = read(repository, &parent).await?;
+                let parent = earlier_manifest(&repository.bucket, layout, &parent).await?;
                 kept.insert(path);
                 if was_old {
                     named.extend(parent.iter().flat_map(Manifest::packs).map(|pack| pack.name().to_owned()));
@@ -125,20 +124,11 @@ async fn list(
     Ok(found)
 }
 
-/// A manifest; `None` if it was removed before.
-async fn read(repository: &ObjectStoreRepository, id: &ObjectId) -> Result<Option<Manifest>, Error> {
-    let object = repository.bucket.store().get(&repository.layout.manifest(id)).await;
-    match async { object?.bytes().await }.await {
-        Ok(text) => Manifest::decode(id, &text).map(Some),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(Error::store(format!("the manifest {id} cannot be read"), error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use object_store::ObjectStoreExt as _;
     use object_store::memory::InMemory;
 
     use super::super::bucket::Bucket;
