@@ -20,7 +20,8 @@ use crate::store::{PackLimits, Scan, Store};
 /// A bare repository on disk, as stock git reads and writes it.
 ///
 /// A push goes into a quarantine directory inside the repository as it arrives; memory does not grow with its bytes,
-/// but by about 50 bytes for each object. When the pack is in, its deltas are resolved on as many threads as are
+/// but by about 50 bytes for each object. Beside the pack, short deltas lie there as they were inflated, until they are
+/// resolved: half of the pack again where most objects are deltas, twice the pack at most. When the pack is in, its deltas are resolved on as many threads as are
 /// [allowed](Self::threads), off the async runtime;
 /// thin packs are completed; and what the new refs need is checked to be there. Then pack, index and reverse index are
 /// made durable and moved into place, or, of a [small push](Self::unpack_limit), one file for each object; and after that

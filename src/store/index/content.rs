@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::delta::{Application, DeltaHeader, Sink, Source};
+use super::kept::KeptDeltas;
 use super::options::{Hashing, PackLimits, finish, limit_exceeded};
 use super::reader::EntryReader;
 use super::seam::ReadAt;
@@ -122,9 +123,10 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         limits: PackLimits,
         spool: Option<Arc<SpoolFile>>,
         budget: Option<&'a Budget>,
+        kept: Option<&'a KeptDeltas>,
     ) -> Self {
         Self {
-            reader: EntryReader::new(pack, hashing.format, pack_end),
+            reader: EntryReader::new(pack, hashing.format, pack_end, kept),
             hashing,
             limits,
             spool,
@@ -162,19 +164,18 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         Ok((kind, Content::Memory(data)))
     }
 
-    /// The object that the delta between two places of the pack makes out of `base`.
+    /// The object that a delta makes out of `base`: its number in the pack, and the bytes that it takes there.
     ///
     /// A large object of which nothing else is made (not `keep`) is only hashed: its content is empty.
     pub(super) fn delta(
         &mut self,
-        start: u64,
-        end: u64,
+        entry: u32,
+        span: Range<u64>,
         kind: ObjectKind,
         base: &Content,
         keep: bool,
     ) -> Result<Made, Error> {
-        let size = self.reader.open(start, end)?.size;
-        let filled = self.reader.read(&mut self.instructions)?;
+        let (size, filled) = self.reader.open_delta(entry, span, &mut self.instructions)?;
         let front = self.instructions.get(..filled).unwrap_or_default();
         let (header, instructions) = DeltaHeader::parse(front, size)?;
         let begin = filled.saturating_sub(instructions.len());

@@ -3,9 +3,10 @@
 //! It is done in two phases, as `git index-pack` does it:
 //!
 //! 1. **While the pack arrives** [`Indexer::write`] notes each entry: where it begins, the crc of its bytes, the id of a
-//!    whole object, the base of a delta. About fifty bytes are kept per entry, none of its data.
+//!    whole object, the base of a delta. About fifty bytes are kept per entry in memory; short deltas go into a
+//!    temporary file as they were inflated, at most twice as long as the pack.
 //! 2. **When it has arrived** [`Indexer::resolve`] walks the trees that the deltas form, each from its root, the whole
-//!    object, on any number of threads. It reads the deltas again from where the pack was put, and nothing twice.
+//!    object, on any number of threads. What was not kept it reads again from where the pack was put, and nothing twice.
 //!
 //! What comes out is an [`Index`]: it answers what the pack holds, reads objects, [completes](complete_thin) a thin pack,
 //! and writes the `.idx` and `.rev` files byte for byte as git does.
@@ -22,6 +23,7 @@ mod delta;
 #[cfg(any(feature = "bare-repository", feature = "object-store", test))]
 mod files;
 mod groups;
+mod kept;
 mod lookup;
 mod offsets;
 mod options;
@@ -38,6 +40,7 @@ mod thin;
 mod walk;
 #[cfg(feature = "_bench")]
 mod whole;
+mod window;
 mod write;
 
 #[cfg(test)]

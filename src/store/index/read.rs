@@ -99,7 +99,7 @@ impl<'a, P: ReadAt, E: Entries> ObjectReader<'a, P, E> {
             chain_depth: entries.len(),
             ..PackLimits::default()
         };
-        let maker = Maker::new(pack, end, hashing, limits, None, budget);
+        let maker = Maker::new(pack, end, hashing, limits, None, budget, None);
         Self { entries, maker, limits, budget, held: Held::default() }
     }
 
@@ -122,8 +122,7 @@ impl<'a, P: ReadAt, E: Entries> ObjectReader<'a, P, E> {
             }
         };
         while let Some(delta) = chain.pop() {
-            let span = self.entries.span(delta)?;
-            let made = self.maker.delta(span.start, span.end, kind, &content, true)?;
+            let made = self.maker.delta(delta, self.entries.span(delta)?, kind, &content, true)?;
             let base = std::mem::replace(&mut content, made.content);
             self.hold(last, kind, base);
             last = delta;

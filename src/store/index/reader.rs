@@ -1,16 +1,15 @@
+use std::ops::Range;
+
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::kept::{KeptDeltas, KeptReader};
 use super::seam::ReadAt;
+use super::window::Window;
 use crate::proto::{Entry, MAX_ENTRY_HEADER, ObjectFormat, WholeInflater, entry_header};
 use crate::{Error, ErrorKind};
 
 /// How much of the pack is held at once.
 const WINDOW: usize = 64 * 1024;
-/// How much is read at least.
-const READ_AHEAD: u64 = 512;
-/// Up to this it doubles as long as entries are read that stand just behind those that were read before: the deltas of
-/// one file often stand in a row.
-const MAX_READ_AHEAD: u64 = 8 * 1024;
 /// How much of what follows an entry is read with it: the inflater is fast only as long as it need not fear the end.
 const READ_BEYOND: u64 = 64;
 /// What each byte of zlib's makes at most, and some more.
@@ -24,14 +23,12 @@ pub(super) struct EntryReader<'p, P> {
     format: ObjectFormat,
     /// Where the last entry of the pack ends.
     pack_end: u64,
+    /// What was inflated already.
+    kept: Option<KeptReader<'p>>,
     // Boxed for the reason that `proto::pack::inflate` gives.
     inflater: Box<Decompress>,
     whole_inflater: WholeInflater,
-    window: Vec<u8>,
-    /// Where in the pack the window begins.
-    window_start: u64,
-    window_len: usize,
-    read_ahead: u64,
+    window: Window,
     /// The entry: where it begins and ends in the pack, and how much of it was taken.
     entry_start: u64,
     entry_end: u64,
@@ -43,17 +40,15 @@ pub(super) struct EntryReader<'p, P> {
 }
 
 impl<'p, P: ReadAt> EntryReader<'p, P> {
-    pub(super) fn new(pack: &'p P, format: ObjectFormat, pack_end: u64) -> Self {
+    pub(super) fn new(pack: &'p P, format: ObjectFormat, pack_end: u64, kept: Option<&'p KeptDeltas>) -> Self {
         Self {
             pack,
             format,
             pack_end,
+            kept: kept.map(KeptReader::new),
             inflater: Box::new(Decompress::new(true)),
             whole_inflater: WholeInflater::new(),
-            window: vec![0; WINDOW],
-            window_start: 0,
-            window_len: 0,
-            read_ahead: READ_AHEAD,
+            window: Window::new(WINDOW),
             entry_start: 0,
             entry_end: 0,
             taken_to: 0,
@@ -79,6 +74,21 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
         Ok(entry)
     }
 
+    /// Goes to a delta: its number in the pack, and the bytes that it takes there. Gives how long it is, and how much of
+    /// it is in `out` now.
+    pub(super) fn open_delta(&mut self, entry: u32, span: Range<u64>, out: &mut [u8]) -> Result<(u64, usize), Error> {
+        if let Some(kept) = &mut self.kept
+            && let Some(delta) = kept.delta(entry)?
+            && let Some(out) = out.get_mut(..delta.len())
+        {
+            out.copy_from_slice(delta);
+            (self.begun, self.finished) = (true, true);
+            return Ok((delta.len() as u64, delta.len()));
+        }
+        let size = self.open(span.start, span.end)?.size;
+        Ok((size, self.read(out)?))
+    }
+
     /// Inflates into `out` until that is full or the entry has ended; gives how many bytes it was, 0 at the end.
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         if !self.begun {
@@ -95,7 +105,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
                 self.load()?;
             }
             let (before_in, before_out) = (self.inflater.total_in(), self.inflater.total_out());
-            let input = following(&self.window, self.window_start, self.window_len, self.taken_to);
+            let input = self.window.at(self.taken_to);
             let status = self
                 .inflater
                 .decompress(input, space, FlushDecompress::None)
@@ -122,7 +132,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
         if (self.unread().len() as u64) < left {
             self.load()?;
         }
-        let input = following(&self.window, self.window_start, self.window_len, self.taken_to);
+        let input = self.window.at(self.taken_to);
         let Some(consumed) = self.whole_inflater.inflate(input, out, size) else { return Ok(None) };
         self.taken_to = self.taken_to.saturating_add(consumed as u64);
         if self.taken_to > self.entry_end {
@@ -154,35 +164,17 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
     }
 
     fn unread(&self) -> &[u8] {
-        following(&self.window, self.window_start, self.window_len, self.taken_to)
+        self.window.at(self.taken_to)
     }
 
     /// Moves the window to the first byte that was not taken.
     fn load(&mut self) -> Result<(), Error> {
         let wanted = self.entry_end.saturating_sub(self.taken_to);
-        let window_end = self.window_start.saturating_add(self.window_len as u64);
-        let is_near = (self.window_start..window_end.saturating_add(self.read_ahead)).contains(&self.taken_to);
-        self.read_ahead = match is_near {
-            true => self.read_ahead.saturating_mul(2).min(MAX_READ_AHEAD),
-            false => READ_AHEAD,
-        };
-        let len = wanted
-            .saturating_add(READ_BEYOND)
-            .max(self.read_ahead)
-            .min(self.pack_end.saturating_sub(self.taken_to))
-            .min(WINDOW as u64);
-        if wanted == 0 || len == 0 {
+        if wanted == 0 || self.taken_to >= self.pack_end {
             return Err(self.damaged("end"));
         }
-        self.window_len = 0;
-        let len = usize::try_from(len).unwrap_or(WINDOW);
-        if let Some(window) = self.window.get_mut(..len) {
-            self.pack
-                .read_exact_at(window, self.taken_to)
-                .map_err(|error| Error::store("the pack cannot be read again", error))?;
-            (self.window_start, self.window_len) = (self.taken_to, len);
-        }
-        Ok(())
+        let loaded = self.window.load(self.pack, self.taken_to, wanted.saturating_add(READ_BEYOND), self.pack_end);
+        loaded.map_err(|error| Error::store("the pack cannot be read again", error))
     }
 
     /// The entry was sound when it arrived, so this is the store's trouble and not the client's.
@@ -190,10 +182,4 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
         let text = format!("the {what} of an entry differs from what arrived");
         Error::new(ErrorKind::Store, text).with_offset(self.entry_start)
     }
-}
-
-/// The part of the window from `taken_to` on: the rest of the entry, and perhaps some of what follows it.
-fn following(window: &[u8], window_start: u64, window_len: usize, taken_to: u64) -> &[u8] {
-    let start = taken_to.checked_sub(window_start).and_then(|at| usize::try_from(at).ok());
-    start.and_then(|start| window.get(start..window_len)).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::thread;
 
 use super::content::{Budget, Maker};
 use super::groups::{Claims, Groups};
+use super::kept::KeptDeltas;
 use super::lookup::Index;
 use super::options::{Hashing, PackLimits};
 use super::seam::{Aside, Bases, ReadAt, Visit};
@@ -41,9 +42,10 @@ impl Indexer {
         V: Visit,
         F: Fn(u64, u64) -> Result<(), Error> + Sync,
     {
-        let Self { options, hashing, mut table, mut tree, open: None } = self else {
+        let Self { options, hashing, mut table, mut tree, mut kept, open: None } = self else {
             return Err(Error::new(ErrorKind::Store, "the last entry of the pack has not ended"));
         };
+        kept.finish();
         let groups = Groups::new(&table, &mut tree)?;
         let mut claims = Claims::new(&groups);
         groups.claim_by_whole_objects(&mut claims, &table, &mut tree);
@@ -59,6 +61,7 @@ impl Indexer {
             budget: Budget::new(&options.limits, table.end),
             reading: Budget::for_reading(table.end),
             pack,
+            kept,
             bases,
             visit,
             progress,
@@ -74,9 +77,9 @@ impl Indexer {
             stop: AtomicBool::new(false),
         };
         shared.resolve(threads)?;
-        let Shared { mut table, tree, found, .. } = shared;
-        // What is sorted now need not find room beside it.
-        drop(tree);
+        let Shared { mut table, tree, kept, found, .. } = shared;
+        // What is sorted now need not find room beside them.
+        drop((tree, kept));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         (table.ids, table.kinds) = (found.ids, found.kinds);
         Ok(Index::new(table, hashing, found.external))
@@ -86,6 +89,7 @@ impl Indexer {
 /// What the threads share.
 pub(super) struct Shared<'a, P, B, V, F> {
     pack: &'a P,
+    kept: KeptDeltas,
     bases: &'a B,
     pub(super) visit: &'a V,
     progress: F,
@@ -233,7 +237,7 @@ where
     }
 
     pub(super) fn maker(&self, spool: Option<Arc<SpoolFile>>) -> Maker<'_, P> {
-        Maker::new(self.pack, self.table.end, self.hashing, self.limits, spool, Some(&self.budget))
+        Maker::new(self.pack, self.table.end, self.hashing, self.limits, spool, Some(&self.budget), Some(&self.kept))
     }
 
     pub(super) fn id(&self, entry: u32) -> ObjectId {

@@ -8,8 +8,8 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// What is known of the entries of a pack, in the order of the pack.
 ///
-/// The columns are what counts in the memory of a push: 30 bytes per entry here (42 with SHA-256) and 12 in the
-/// [`Tree`]; entries that name their base by its id take 13 more until all are resolved.
+/// The columns are what counts in the memory of a push: 30 bytes per entry here (42 with SHA-256) and, until all are
+/// resolved, 12 in the [`Tree`], 4 for the deltas that are kept, and 13 for an entry that names its base by its id.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) format: ObjectFormat,

@@ -239,7 +239,7 @@ where
         let Some(base) = self.path.last() else { return Err(super::resolve::lost()) };
         let table = &self.shared.table;
         let keep = self.shared.tree.first_child(entry) != NONE || !self.shared.groups.is_empty();
-        self.maker.delta(table.offset(entry), table.end_of(entry), base.kind, &base.content, keep)
+        self.maker.delta(entry, table.offset(entry)..table.end_of(entry), base.kind, &base.content, keep)
     }
 
     /// Ends the thread's share.

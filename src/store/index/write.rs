@@ -1,4 +1,5 @@
 use super::delta::{DeltaHeader, MAX_DELTA_HEADER};
+use super::kept::KeptDeltas;
 use super::options::{Hashing, IndexOptions, finish, limit_exceeded};
 use super::seam::{Worker, wants};
 use super::table::{Kind, NONE, Table, Tree, set_id};
@@ -15,6 +16,7 @@ pub(crate) struct Indexer {
     pub(super) hashing: Hashing,
     pub(super) table: Table,
     pub(super) tree: Tree,
+    pub(super) kept: KeptDeltas,
     pub(super) open: Option<Open>,
 }
 
@@ -36,6 +38,7 @@ impl Indexer {
             hashing: options.hashing(),
             table: Table::new(options.format),
             tree: Tree::default(),
+            kept: KeptDeltas::new(options.spool.clone()),
             open: None,
             options,
         }
@@ -104,6 +107,7 @@ impl Indexer {
             _ => ObjectId::zero(self.table.format),
         };
         self.table.push(Kind::of(&entry.kind), &id);
+        self.kept.take(object);
         // That of a delta is not known yet.
         self.tree.push(weight(if entry.kind.is_delta() { 0 } else { entry.size }));
         if let Some(base) = base {

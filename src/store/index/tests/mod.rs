@@ -4,5 +4,6 @@ mod aside;
 mod decode;
 mod git;
 mod hostile;
+mod kept;
 mod pack;
 mod shapes;
