@@ -84,7 +84,7 @@ impl Drop for Made {
     }
 }
 
-/// Large objects of a push are put aside in files that have no name any more.
+/// What of a push is too much for the memory is put aside in files that have no name any more.
 impl Aside for QuarantineDirectory {
     fn file(&self) -> io::Result<Box<dyn AsideFile>> {
         let mut attempts = 0..ATTEMPTS;

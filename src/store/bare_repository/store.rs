@@ -20,11 +20,11 @@ use crate::store::{PackLimits, Scan, Store};
 /// A bare repository on disk, as stock git reads and writes it.
 ///
 /// A push goes into a quarantine directory inside the repository as it arrives; memory does not grow with its bytes,
-/// but by about 50 bytes for each object. Beside the pack, short deltas lie there as they were inflated, until they are
-/// resolved: half of the pack again where most objects are deltas, twice the pack at most. When the pack is in, its deltas are resolved on as many threads as are
-/// [allowed](Self::threads), off the async runtime;
-/// thin packs are completed; and what the new refs need is checked to be there. Then pack, index and reverse index are
-/// made durable and moved into place, or, of a [small push](Self::unpack_limit), one file for each object; and after that
+/// but by about 50 bytes for each object. Beside the pack, short deltas lie there as they were inflated, until all are
+/// resolved: half of the pack again where most objects are deltas, twice the pack at most. When the pack is in, its
+/// deltas are resolved on as many threads as are [allowed](Self::threads), off the async runtime; thin packs are
+/// completed; and what the new refs need is checked to be there. Then pack, index and reverse index are made durable and
+/// moved into place, or, of a [small push](Self::unpack_limit), one file for each object; and after that
 /// the refs move, each by compare-and-swap under git's own lock files.
 /// Other processes, git among them, may use the repository at the same time.
 ///
@@ -189,7 +189,8 @@ impl BareRepository {
 
     /// Refuses packs of more bytes, header and trailer included; 0 is no limit. Default: what the repository's configuration
     /// says under `receive.maxInputSize`, and no limit if it says nothing. A server's own limit for all repositories is
-    /// [`LimitLayer::pack_bytes`](crate::limit::LimitLayer::pack_bytes); both hold.
+    /// [`LimitLayer::pack_bytes`](crate::limit::LimitLayer::pack_bytes); both hold. While it arrives, a push may take three
+    /// times as much of the disk.
     #[must_use]
     pub fn max_input_size(mut self, bytes: u64) -> Self {
         self.settings.max_input_size = (bytes != 0).then_some(bytes);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::offsets::Offsets;
 use super::seam::{Aside, AsideFile, ReadAt};
 use super::window::Window;
-use crate::Error;
 use crate::proto::PackObject;
 
 /// The longest delta that is kept. Most are shorter, and with a short one an inflater is busier with its tables than with
@@ -13,16 +12,18 @@ use crate::proto::PackObject;
 const MAX_LEN: usize = 1024;
 /// How many bytes are kept for each byte of the pack at most: what deflates better than that would fill the disk.
 const MAX_EXPANSION: usize = 2;
-/// How much is written at once, and how much needs no file.
-const BUFFER: usize = 64 << 10;
+/// How much is written at once, and how much needs no file: more than the deltas of any push that git would unpack.
+const BUFFER: usize = 128 << 10;
+/// A crc stands behind each delta: a disk may give back something else than it was given.
+const CRC: usize = 4;
 /// How much is held while deltas are read: one, and what stands behind it.
 const WINDOW: usize = 8 << 10;
 
 /// The short deltas of a pack as they were inflated when they arrived, one after the other in a temporary file, so that
 /// they are not inflated once more when they are resolved.
 ///
-/// Nothing depends on it: what is not here is read from the pack. So where there is no room for it, it goes away and the
-/// push goes on.
+/// Nothing depends on it: what is not here, or is damaged, is read from the pack. So where there is no room for it, it goes
+/// away and the push goes on.
 #[derive(Debug)]
 pub(super) struct KeptDeltas {
     /// `None` if nothing is kept.
@@ -47,19 +48,24 @@ impl KeptDeltas {
             return;
         }
         self.places.push(self.end);
-        let (data, most) = (object.data(), object.wire().len().saturating_mul(MAX_EXPANSION).min(MAX_LEN));
-        if !object.entry().kind.is_delta() || !object.is_end() || data.len() > most {
+        let (data, most) = (object.data(), object.wire().len().saturating_mul(MAX_EXPANSION));
+        let len = data.len().saturating_add(CRC);
+        if !object.entry().kind.is_delta() || !object.is_end() || data.len() > MAX_LEN || len > most {
             return;
         }
-        if self.buffer.len().saturating_add(data.len()) > BUFFER && self.write_buffer().is_err() {
+        if self.buffer.len().saturating_add(len) > BUFFER && self.write_buffer().is_err() {
             return self.give_up();
         }
         self.buffer.extend_from_slice(data);
-        self.end = self.end.saturating_add(data.len() as u64);
+        self.buffer.extend_from_slice(&crc32fast::hash(data).to_le_bytes());
+        self.end = self.end.saturating_add(len as u64);
     }
 
     /// Takes note that there are no more entries.
     pub(super) fn finish(&mut self) {
+        if self.end == 0 {
+            return self.give_up();
+        }
         self.places.push(self.end);
         if self.file.is_some() {
             match self.write_buffer() {
@@ -115,14 +121,14 @@ impl<'k> KeptReader<'k> {
         Self { kept, window: Window::new(WINDOW) }
     }
 
-    /// The delta that is this entry of the pack, `None` if it was not kept.
-    pub(super) fn delta(&mut self, entry: u32) -> Result<Option<&[u8]>, Error> {
-        let Some(Range { start, end }) = self.kept.span(entry) else { return Ok(None) };
-        let len = end.saturating_sub(start);
-        if (self.window.at(start).len() as u64) < len {
-            let loaded = self.window.load(self.kept, start, len, self.kept.end);
-            loaded.map_err(|error| Error::store("deltas that were put aside cannot be read", error))?;
+    /// The delta that is this entry of the pack, `None` if it was not kept, or cannot be read.
+    pub(super) fn delta(&mut self, entry: u32) -> Option<&[u8]> {
+        let Range { start, end } = self.kept.span(entry)?;
+        let len = usize::try_from(end.checked_sub(start)?).ok()?;
+        if self.window.at(start).len() < len {
+            self.window.load(self.kept, start, len as u64, self.kept.end).ok()?;
         }
-        Ok(usize::try_from(len).ok().and_then(|len| self.window.at(start).get(..len)))
+        let (delta, crc) = self.window.at(start).get(..len)?.split_last_chunk::<CRC>()?;
+        (crc32fast::hash(delta).to_le_bytes() == *crc).then_some(delta)
     }
 }

@@ -16,7 +16,7 @@
 //! A walk keeps the objects that still have deltas to be applied to them. It leaves the heaviest child of each object
 //! for the end and lets go of the object before it goes down there, so what is alive at one moment grows with the
 //! logarithm of the tree and not with its depth: no cache, and no base is ever inflated twice. Objects over
-//! [`PackLimits::in_memory`] go through a temporary file: one for each thread, however many objects wait in it.
+//! [`PackLimits::in_memory`] go through temporary files: one for each thread, however many objects wait in it.
 
 mod content;
 mod delta;
@@ -34,6 +34,7 @@ mod seam;
 mod spool;
 mod spool_file;
 #[cfg(any(feature = "object-store", test))]
+#[cfg_attr(not(feature = "object-store"), allow(dead_code, reason = "tests use some of it"))]
 mod stored;
 mod table;
 mod thin;

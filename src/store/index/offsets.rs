@@ -16,7 +16,7 @@ impl Offsets {
         u32::try_from(self.low.len()).unwrap_or(u32::MAX)
     }
 
-    /// Adds an entry; it begins behind all others.
+    /// Adds an entry; it begins behind all others, or, where nobody will [`find`](Self::find) it, where the last one does.
     pub(super) fn push(&mut self, offset: u64) {
         let (high, low) = halves(offset);
         while self.steps.len() < high {

@@ -17,7 +17,7 @@ pub(crate) struct IndexOptions {
     pub(crate) detect_collisions: bool,
     /// What a pack may cost.
     pub(crate) limits: PackLimits,
-    /// Where large objects are put aside; `None` keeps them in memory.
+    /// Where large objects are put aside, and short deltas kept; `None` keeps large objects in memory, and no deltas.
     pub(crate) spool: Option<Arc<dyn Aside>>,
 }
 

@@ -78,7 +78,7 @@ impl<'p, P: ReadAt> EntryReader<'p, P> {
     /// it is in `out` now.
     pub(super) fn open_delta(&mut self, entry: u32, span: Range<u64>, out: &mut [u8]) -> Result<(u64, usize), Error> {
         if let Some(kept) = &mut self.kept
-            && let Some(delta) = kept.delta(entry)?
+            && let Some(delta) = kept.delta(entry)
             && let Some(out) = out.get_mut(..delta.len())
         {
             out.copy_from_slice(delta);

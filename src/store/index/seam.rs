@@ -25,7 +25,7 @@ impl ReadAt for std::fs::File {
     }
 }
 
-/// Where objects go that are too large for the memory, or wait too long in it.
+/// Where files are for what is too much for the memory.
 pub(crate) trait Aside: Debug + Send + Sync {
     /// A new file that nobody else sees, gone when it is dropped.
     fn file(&self) -> io::Result<Box<dyn AsideFile>>;
