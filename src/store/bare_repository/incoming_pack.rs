@@ -73,13 +73,10 @@ impl IncomingPack {
 
 impl ReadAt for IncomingPack {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            return file.read_exact_at(buf, offset);
+        match &self.file {
+            Some(file) => file.read_exact_at(buf, offset),
+            None => self.buffer.as_slice().read_exact_at(buf, offset),
         }
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let bytes = self.buffer.get(start..).and_then(|rest| rest.get(..buf.len()));
-        buf.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
     }
 }
 

@@ -12,7 +12,8 @@ use crate::proto::PackObject;
 const MAX_LEN: usize = 1024;
 /// How many bytes are kept for each byte of the pack at most: what deflates better than that would fill the disk.
 const MAX_EXPANSION: usize = 2;
-/// How much is written at once, and how much needs no file: more than the deltas of any push that git would unpack.
+/// How much is written at once, and how much needs no file: more than the deltas of any push that git
+/// unpacks, unless it was told to unpack larger ones.
 const BUFFER: usize = 128 << 10;
 /// A crc stands behind each delta: a disk may give back something else than it was given.
 const CRC: usize = 4;
@@ -100,13 +101,10 @@ impl KeptDeltas {
 
 impl ReadAt for KeptDeltas {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            return file.read_exact_at(buf, offset);
+        match &self.file {
+            Some(file) => file.read_exact_at(buf, offset),
+            None => self.buffer.as_slice().read_exact_at(buf, offset),
         }
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let bytes = self.buffer.get(start..).and_then(|rest| rest.get(..buf.len()));
-        buf.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
     }
 }
 

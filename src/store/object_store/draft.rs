@@ -86,10 +86,7 @@ impl ReadAt for Draft {
             ReadAt::read_exact_at(file, from_file, offset)?;
         }
         let start = offset.saturating_add(in_file as u64).saturating_sub(self.written);
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        let bytes = self.buffer.get(start..).and_then(|rest| rest.get(..from_buffer.len()));
-        from_buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        self.buffer.as_slice().read_exact_at(from_buffer, start)
     }
 }
 
