@@ -38,6 +38,19 @@ pub(crate) fn command(dir: &Path) -> Command {
     command
 }
 
+/// Copies a file, or a directory with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        std::fs::copy(from, to).unwrap();
+        return;
+    }
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
 /// The object format of tests that take only one: SHA-1, or the one that `RECEIVE_PACK_TEST_FORMAT` names.
 pub(crate) fn format() -> &'static str {
     match std::env::var("RECEIVE_PACK_TEST_FORMAT") {

@@ -203,7 +203,7 @@ fn an_atomic_push_that_is_unpacked_survives_each_fault() {
 
 fn check(world: &World, push: &Push, next: &Push, bare: &Path, said: &Result<Said, Error>, how: How, context: &str) {
     let dir = world.sandbox.dir.path().to_str().unwrap();
-    let now = values(bare);
+    let now = world.git.sound_values(bare, context);
     let mut moved = 0;
     for name in push.names() {
         let value = now.get(name);
@@ -234,7 +234,6 @@ fn check(world: &World, push: &Push, next: &Push, bare: &Path, said: &Result<Sai
             }
         }
     }
-    assert_sound(bare, context);
     let left = leftovers(bare);
     let cleaning_failed = context.contains(" Remove") || how == NO_FILES_LEFT;
     assert!(left.is_empty() || cleaning_failed, "{context}: left behind {left:?}");
@@ -314,7 +313,7 @@ fn what_is_swept_survives_each_fault() {
         assert!(whole.exists() && values(&bare) == world.before, "{context}: {opened:?}");
         BareRepository::open(&bare).unwrap();
         assert_eq!(leftovers(&bare), [] as [PathBuf; 0], "{context}");
-        assert_sound(&bare, &context);
+        world.git.sound_values(&bare, &context);
         if seen.what.is_none() {
             assert!(at > 20, "there are only {at} operations");
             return;

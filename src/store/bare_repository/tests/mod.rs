@@ -2,6 +2,7 @@
 
 mod disk;
 mod faults;
+mod oracle;
 mod order;
 mod power;
 
@@ -11,8 +12,9 @@ use std::sync::Arc;
 
 use tower::ServiceBuilder;
 
+use self::oracle::Oracle;
 use super::fs::{Fs, Hook};
-use super::testing::{Sandbox, command, format, git, try_git};
+use super::testing::{Sandbox, command, copy, format, git, try_git};
 use super::{BareRepository, Repository};
 use crate::Error;
 use crate::checksum::ChecksumLayer;
@@ -28,6 +30,7 @@ struct World {
     sandbox: Sandbox,
     /// A copy of the repository as it was in the beginning.
     saved: PathBuf,
+    git: Oracle,
     before: Values,
     /// One commit, and three children of it.
     commits: [String; 4],
@@ -84,7 +87,7 @@ impl World {
         copy(&sandbox.bare(), &saved);
         let before = values(&sandbox.bare());
         let [one, two, three] = children;
-        Self { sandbox, saved, before, commits: [root, one, two, three] }
+        Self { sandbox, saved, git: Oracle::default(), before, commits: [root, one, two, three] }
     }
 
     /// Puts the repository back to how it was.
@@ -276,10 +279,6 @@ impl Said {
 
 fn pkt(line: &str) -> Vec<u8> {
     format!("{:04x}{line}", line.len() + 4).into_bytes()
-}
-
-fn copy(from: &Path, to: &Path) {
-    assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
 /// What git reads of all refs.

@@ -133,11 +133,11 @@ fn in_each_shape(world: &World, most: usize, is_wanted: fn(&str) -> bool) -> usi
             looked_at += 1;
             write_out(tree, &place);
             let context = format!("{shape}, {crash:?} after operation {at}, {}", short(step));
-            check(&place, push, *reported, &context);
+            check(world, &place, push, *reported, &context);
             if looked_at % 4 == 0 {
                 let said = next.run(&place, None);
                 assert!(said.is_ok(), "{context}: the next push: {said:?}");
-                assert_sound(&place, &context);
+                world.git.sound_values(&place, &context);
             }
         }
     }
@@ -206,9 +206,8 @@ fn check_syncs(world: &World, syncs: &[(&str, Which)]) {
     }
 }
 
-fn check(bare: &Path, push: &Push, reported: bool, context: &str) {
-    assert_sound(bare, context);
-    let now = values(bare);
+fn check(world: &World, bare: &Path, push: &Push, reported: bool, context: &str) {
+    let now = world.git.sound_values(bare, context);
     let mut moved = 0;
     for name in now.keys().chain(push.before.keys()).chain(push.after.keys()) {
         let value = now.get(name);

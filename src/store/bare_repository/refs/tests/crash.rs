@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::store::bare_repository::fs::{Fs, Hook, Operation};
+use crate::store::bare_repository::testing::copy;
 
 /// Fails the change of one number; as a crash, all after it as well.
 struct Fault {
@@ -62,8 +63,7 @@ fn values(world: &World) -> BTreeMap<String, String> {
 fn restore(world: &World, saved: &std::path::Path) {
     let bare = world.sandbox.bare();
     std::fs::remove_dir_all(&bare).unwrap();
-    let copied = std::process::Command::new("cp").arg("-a").arg(saved).arg(&bare).status().unwrap();
-    assert!(copied.success());
+    copy(saved, &bare);
 }
 
 /// Runs the transaction with a fault at each of its file operations in turn; gives how many there are.
@@ -74,8 +74,7 @@ fn for_each_fault(
 ) -> usize {
     let (world, updates) = world_and_updates();
     let saved = world.sandbox.dir.path().join("saved");
-    let copied = std::process::Command::new("cp").arg("-a").arg(world.sandbox.bare()).arg(&saved).status().unwrap();
-    assert!(copied.success());
+    copy(&world.sandbox.bare(), &saved);
     for at in 0.. {
         restore(&world, &saved);
         let fault = Arc::new(Fault { count: AtomicUsize::new(0), at, crash });
