@@ -1,4 +1,5 @@
-//! A daemon that takes pushes over `git://` into bare repositories, as `git daemon --enable=receive-pack` does.
+//! A daemon that takes pushes over `git://` into bare repositories, as `git daemon --export-all
+//! --enable=receive-pack` does.
 //!
 //! ```sh
 //! cargo run --release --example git_daemon --features bare-repository -- --root /tmp/repos --auto-init

@@ -79,7 +79,11 @@ async fn run(args: &Args) -> Result<(), BoxError> {
     if let Some(bytes) = args.max_input_size {
         store = store.max_input_size(bytes);
     }
-    let version_1 = std::env::var("GIT_PROTOCOL").is_ok_and(|list| list.split(':').any(|word| word == "version=1"));
+    // Of several versions the highest counts, and of version 2 there is none for a push.
+    let version_1 = std::env::var("GIT_PROTOCOL").is_ok_and(|list| {
+        let asked = |version| list.split(':').any(|word| word == version);
+        asked("version=1") && !asked("version=2")
+    });
     let advertisement = store.advertise().await?.with_version_1(version_1);
     let mut stdout = tokio::io::stdout();
     if args.http_backend_info_refs {

@@ -328,13 +328,22 @@ fn a_variable_without_a_value_is_an_error_where_it_needs_one() {
 #[test]
 fn a_configuration_that_cannot_be_read_is_no_permission() {
     let world = World::new();
-    for (key, value) in [("receive.denyDeletes", "perhaps"), ("receive.fsck.badEmail", "perhaps")] {
-        world.ours.git(["config", "receive.fsckObjects", "true"]);
-        world.ours.git(["config", key, value]);
-        let said = world.work.try_push(&world.daemon.url("demo.git"), &["main:refs/heads/new"]);
-        assert!(!said.status.success(), "{key}={value}");
+    for (key, value) in [
+        ("receive.denyDeletes", "perhaps"),
+        // Also where no object is checked.
+        ("receive.fsck.badEmail", "perhaps"),
+        ("receive.fsck.badEmail", "WARN"),
+    ] {
+        world.set(key, value);
+        let gits = world.gits.path().to_str().expect("a path of text").to_owned();
+        for (whose, url) in [("ours", world.daemon.url("demo.git")), ("git's", gits)] {
+            let said = world.work.try_push(&url, &["main:refs/heads/new"]);
+            assert!(!said.status.success(), "{whose}, {key}={value}");
+        }
         world.ours.git(["config", "--unset", key]);
+        world.gits.git(["config", "--unset", key]);
     }
+    world.ours.git(["config", "receive.fsckObjects", "true"]);
     // Git has messages that are about no object, and will have others.
     world.ours.git(["config", "receive.fsck.noSuchMessage", "error"]);
     world.work.push(&world.daemon.url("demo.git"), &["main:refs/heads/new"]);

@@ -207,7 +207,11 @@ impl Command {
             "git-receive-pack" => {
                 if let Some(opened) = self.repositories.open(&path).await {
                     let (repository, advertisement) = opened.map_err(|error| error.reason())?;
-                    let version_1 = self.protocol.is_some_and(|list| list.split(':').any(|word| word == "version=1"));
+                    // Of several versions the highest counts, and of version 2 there is none for a push.
+                    let version_1 = self.protocol.is_some_and(|list| {
+                        let asked = |version| list.split(':').any(|word| word == version);
+                        asked("version=1") && !asked("version=2")
+                    });
                     let advertisement = advertisement.with_version_1(version_1);
                     let service = self.repositories.stack(repository, path.clone());
                     let (read, write) = ends(channel, handle);

@@ -1,6 +1,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::highest_version;
 use crate::proto::pkt_line::{self, PktLine};
 use crate::{Error, ErrorKind};
 
@@ -95,7 +96,7 @@ impl DaemonRequest {
 
     /// Whether the client asked for version 1 of the protocol. Version 2 is never used for a push.
     pub fn wants_version_1(&self) -> bool {
-        self.extra.iter().any(|word| &word[..] == b"version=1")
+        highest_version(self.extra_parameters()) == 1
     }
 }
 

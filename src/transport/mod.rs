@@ -20,3 +20,14 @@ mod ssh;
 
 pub use daemon::DaemonRequest;
 pub use ssh::SshCommand;
+
+/// The highest version of the protocol that a client asked for, of those that there are (git, "GIT_PROTOCOL"). Words that
+/// are no version, or one that nobody knows yet, do not count.
+fn highest_version<'a>(words: impl Iterator<Item = &'a [u8]>) -> u8 {
+    let version = |word: &[u8]| match word {
+        b"version=1" => 1,
+        b"version=2" => 2,
+        _ => 0,
+    };
+    words.map(version).max().unwrap_or_default()
+}

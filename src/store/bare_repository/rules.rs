@@ -34,12 +34,14 @@ impl Rules {
             None => is_set("transfer.fsckobjects")?,
             Some(fsck) => fsck,
         };
+        // What is wrong in them is wrong without the checks as well, as to git.
+        let checks = checks(config)?;
         Ok(Self {
             deny_deletes: is_set("receive.denydeletes")?,
             deny_non_fast_forwards: is_set("receive.denynonfastforwards")?,
             deny_current_branch: Deny::read(config, "receive.denycurrentbranch")?,
             deny_delete_current: Deny::read(config, "receive.denydeletecurrent")?,
-            checks: if fsck { Some(checks(config)?) } else { None },
+            checks: Some(checks).filter(|_| fsck),
             unpack_limit: unpack_limit(config)?,
             max_input_size: max_input_size(config)?,
             is_partial: is_partial(config)?,
@@ -124,7 +126,7 @@ fn checks(config: &Config) -> Result<Checks, Error> {
         let value = value.ok_or_else(|| missing_value(&format!("receive.{}", String::from_utf8_lossy(name))))?;
         // As git does: there are messages about more than objects, and every version of git has new ones.
         let Some(message) = std::str::from_utf8(id).ok().and_then(Message::from_id) else { continue };
-        let severity = match value.to_ascii_lowercase().as_slice() {
+        let severity = match value {
             b"error" => Severity::Error,
             b"warn" => Severity::Warning,
             b"ignore" => Severity::Ignore,

@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use super::Refusal;
+use crate::transport::highest_version;
 
 /// A request of smart HTTP, without its body: what a [`Resolve`](super::Resolve)r decides by, and what layers find in the
 /// [extensions](crate::push::Push::extensions) of the push.
@@ -71,8 +72,7 @@ impl HttpRequest {
     /// Whether the client asked for version 1 of the protocol. Version 2 is never used for a push.
     pub fn wants_version_1(&self) -> bool {
         let values = self.inner.parts.headers.get_all("git-protocol").into_iter();
-        let mut words = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(':'));
-        words.any(|word| word == "version=1")
+        highest_version(values.flat_map(|value| value.as_bytes().split(|byte| *byte == b':'))) == 1
     }
 }
 
@@ -88,7 +88,9 @@ fn judge_discovery(parts: &Parts) -> Result<(), Refusal> {
         return Err(wrong_method("GET, HEAD"));
     }
     let query = parts.uri.query().unwrap_or_default();
-    match query.split('&').find_map(|pair| pair.strip_prefix("service=")) {
+    // Of two the last one counts, as to git.
+    let service = query.split('&').filter_map(|pair| pair.strip_prefix("service=")).next_back();
+    match service.map(|service| decoded(service).unwrap_or_default()).as_deref() {
         Some("git-receive-pack") => Ok(()),
         Some(_) => Err(Refusal::new(StatusCode::FORBIDDEN, "this service is not enabled")),
         None => Err(Refusal::new(StatusCode::FORBIDDEN, "dumb HTTP is not served")),
@@ -186,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn of_two_services_the_last_is_meant() {
+        assert!(get("/x/info/refs?service=foo&service=git%2Dreceive%2Dpack").is_ok());
+        let refusal = get("/x/info/refs?service=git-receive-pack&service=foo").unwrap_err();
+        assert_eq!(refusal.status(), StatusCode::FORBIDDEN);
+    }
+
+    #[test]
     fn version_1_is_one_word_of_several() {
         let wants = |value: &str| {
             let request = Request::get("/x/info/refs?service=git-receive-pack").header("Git-Protocol", value);
@@ -193,5 +202,6 @@ mod tests {
         };
         assert!(wants("version=1") && wants("object-format=sha1:version=1"));
         assert!(!wants("version=2") && !wants("version=11"));
+        assert!(!wants("version=2:version=1") && !wants("version=1:version=2") && wants("version=3:version=1"));
     }
 }

@@ -7,6 +7,7 @@ use super::loose::Touched;
 use super::packed::Changes;
 use super::prepare::{Locked, Prepared, check_room};
 use super::reflog;
+use super::refusal::lossy;
 use super::transaction::Outcomes;
 use super::{Reason, Reflog, Refs, Refusal};
 use crate::Error;
@@ -23,13 +24,16 @@ impl Refs {
     ) {
         let mut moved = Vec::with_capacity(prepared.len());
         for Prepared { plan, locked: Locked { lock, moves, .. } } in prepared {
-            let done = if moves {
-                touched.above(&self.git_dir, &plan.name);
-                self.log(reflog, &plan.name, &plan.through, &plan.old, &plan.new).and_then(|()| lock.commit())
-            } else {
-                Ok(())
-            };
-            match done {
+            if !moves {
+                moved.push(plan);
+                continue;
+            }
+            touched.above(&self.git_dir, &plan.name);
+            if let Err(error) = self.log(reflog, &plan.name, &plan.through, &plan.old, &plan.new) {
+                outcomes.refuse(&plan, log_failed(&plan.name, error));
+                continue;
+            }
+            match lock.commit() {
                 Ok(()) => moved.push(plan),
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                     // Somebody began a ref below this one after we looked.
@@ -196,6 +200,17 @@ impl Refs {
         }
         Ok(())
     }
+}
+
+/// Why a ref could not move whose log could not be written.
+fn log_failed(name: &[u8], error: io::Error) -> Refusal {
+    let are_below = error.kind() == io::ErrorKind::DirectoryNotEmpty;
+    let mut refusal = Refusal::io(name, error);
+    if are_below {
+        let name = lossy(name);
+        refusal.text = Some(format!("cannot update the ref '{name}': there are still logs under 'logs/{name}'"));
+    }
+    refusal
 }
 
 /// The held lock of `packed-refs`.

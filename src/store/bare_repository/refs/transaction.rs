@@ -218,7 +218,7 @@ impl Refs {
             _ => Refusal::io(name, error),
         })?;
         if resolved.value == Value::Loop {
-            let text = format!("refusing update of broken symref '{}'", lossy(name));
+            let text = format!("refusing update to broken symref '{}'", lossy(name));
             return Err(Refusal::new(Reason::BrokenSymref, text));
         }
         Ok(resolved)

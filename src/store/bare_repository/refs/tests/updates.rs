@@ -382,6 +382,14 @@ fn logs_are_written_where_git_writes_them() {
                 .remove(0)
                 .unwrap();
             assert!(world.sandbox.bare().join("logs/refs/heads/d").is_file());
+            // Logs that are in it are, and git says which.
+            let left = world.sandbox.bare().join("logs/refs/heads/left");
+            std::fs::create_dir_all(&left).unwrap();
+            std::fs::write(left.join("over"), "").unwrap();
+            let update = world.update("refs/heads/left", none, first);
+            let refusal = refs.transaction(&[update], Mode::Each, &world.odb, &reflog()).remove(0).unwrap_err();
+            let text = "cannot update the ref 'refs/heads/left': there are still logs under 'logs/refs/heads/left'";
+            assert_eq!((refusal.reason.as_str(), refusal.text.as_deref()), ("failed to update ref", Some(text)));
         }
     }
 }
