@@ -137,6 +137,25 @@ async fn what_kept_a_ref_from_moving_is_for_the_log() {
     assert_eq!(heard(&said).1.unpack, "ok");
 }
 
+#[tokio::test]
+async fn objects_that_cannot_be_migrated_are_no_fault_of_the_pack() {
+    let repo = Repo::bare();
+    repo.git(["config", "receive.unpackLimit", "100"]);
+    for first in 0..=u8::MAX {
+        let path = repo.path().join(format!("objects/{first:02x}"));
+        std::fs::write(path, b"").expect("a file where a directory is to be");
+    }
+    let (served, said) = serve(BareRepository::open(repo.path()).expect("it opens"), client(&small())).await;
+    let (served, reply) = (served.expect("the push is served"), heard(&said).1);
+    let reason = "unable to migrate objects to permanent storage";
+    assert_eq!(
+        (reply.unpack.as_str(), served.error().map(ToString::to_string).unwrap_or_default().contains(reason)),
+        ("ok", true)
+    );
+    assert_eq!(reply.refs, [("refs/heads/main".to_owned(), Err(reason.to_owned()))]);
+    assert!(repo.refs().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_logs_tell_who_pushed() {
     let (pack, repo) = (small(), Repo::bare());

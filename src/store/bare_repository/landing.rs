@@ -66,9 +66,15 @@ impl Landing {
             return Ok(request.report());
         }
         self.go_on()?;
-        let migrated = sealed.map(|sealed| sealed.migrate(&self.store.repository)).transpose();
-        let migrated =
-            migrated.map_err(|error| Error::store("unable to migrate objects to permanent storage", error))?;
+        let migrated = match sealed.map(|sealed| sealed.migrate(&self.store.repository)).transpose() {
+            Ok(migrated) => migrated,
+            // The pack was good: what failed is not the unpacking of it.
+            Err(error) => {
+                let text = "unable to migrate objects to permanent storage";
+                request.refuse_where(|_| Some(text));
+                return Ok(request.report().with_error(Some(Error::store(text, error))));
+            }
+        };
         let trouble = self.move_refs(&mut request, &targets);
         // From here on the refs keep the pack.
         drop(migrated);

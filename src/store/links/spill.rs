@@ -74,11 +74,14 @@ impl Spill {
         &self,
         mut each: impl FnMut(ObjectId, ObjectKind) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let unreadable = |error| Error::store("the links of a push cannot be read again", error);
         if state.broken {
             return Err(unreadable(std::io::Error::other("they were not all written")));
         }
+        // Who looks for them in an index goes through it once, from its front to its end.
+        state.memory.sort_unstable_by_key(|(id, _)| front(id));
+        state.memory.dedup();
         for (id, kind) in &state.memory {
             if !each(*id, *kind)? {
                 return Ok(());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use object_store::{Error as StoreError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion};
 use tokio::time::sleep;
 
@@ -171,6 +172,11 @@ async fn look(bucket: &Bucket, layout: &Layout, before: Option<&ObjectId>, ours:
 async fn read_manifest(bucket: &Bucket, layout: &Layout, id: &ObjectId, len: u64) -> Result<Manifest, Error> {
     let text = bucket.blocks().whole(layout.manifest(id), len).await;
     let text = text.map_err(|error| Error::store(format!("the manifest {id} cannot be read"), error))?;
+    decode(id, text).await
+}
+
+/// Reads the text of a manifest, a long one where it may take its time.
+async fn decode(id: &ObjectId, text: Bytes) -> Result<Manifest, Error> {
     if text.len() < LONG {
         return Manifest::decode(id, &text);
     }
@@ -186,7 +192,7 @@ pub(super) async fn earlier_manifest(
 ) -> Result<Option<Manifest>, Error> {
     let object = bucket.store().get(&layout.manifest(id)).await;
     match async { object?.bytes().await }.await {
-        Ok(text) => Manifest::decode(id, &text).map(Some),
+        Ok(text) => decode(id, text).await.map(Some),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(Error::store(format!("the manifest {id} cannot be read"), error)),
     }
