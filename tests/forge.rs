@@ -99,8 +99,12 @@ fn what_the_pusher_is_not_told_stands_in_the_log() {
     let (forge, source) = (Forge::start(&[]), Repo::bare());
     let id = source.commit("main", &[("a", b"a\n")]);
     // The refs cannot be read, an object cannot be stored, a ref cannot be moved.
-    let obstacles = ["packed-refs/x".to_owned(), format!("objects/{}", &id[..2]), "refs/heads/main.lock".to_owned()];
-    for (number, obstacle) in obstacles.iter().enumerate() {
+    let obstacles = [
+        ("packed-refs/x".to_owned(), ["internal error", "The requested URL returned error: 500"]),
+        (format!("objects/{}", &id[..2]), ["unable to migrate objects to permanent storage"; 2]),
+        ("refs/heads/main.lock".to_owned(), ["failed to update ref"; 2]),
+    ];
+    for (number, (obstacle, told)) in obstacles.iter().enumerate() {
         for transport in TRANSPORTS {
             let name = format!("{transport}-{number}.git");
             git::run(git::command(&forge.path(""), ["init", "-q", "--bare", &name]), b"").expect_success("git init");
@@ -108,7 +112,6 @@ fn what_the_pusher_is_not_told_stands_in_the_log() {
             std::fs::create_dir_all(place.parent().expect("a directory")).expect("a directory");
             std::fs::write(place, b"").expect("a file");
             let said = try_git(&forge, &source, &["push", &forge.url(transport, &name), "main"]);
-            let told = ["internal error", "The requested URL returned error: 500", "failed to update ref"];
             let is_told = told.iter().any(|text| said.stderr.contains(text));
             assert!(is_told && !said.stderr.contains("os error"), "{name}: {}", said.stderr);
             let log = forge.log();
