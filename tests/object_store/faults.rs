@@ -229,6 +229,36 @@ async fn an_upload_in_parts_is_aborted_where_it_fails() {
     }
 }
 
+/// A part that arrives after the upload was aborted would be there for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_upload_is_aborted_while_a_part_is_on_its_way() {
+    let faulty = Arc::new(Faulty::default());
+    let served = Served::new(Arc::clone(&faulty) as Arc<dyn ObjectStore>).await;
+    let source = Arc::new(Repo::work());
+    source.commit("main", &[("file", &Rng::new(7).bytes(9 << 20))]);
+    faulty.plan(Fault::NotDone, usize::MAX, 0);
+    served.push(&source, &["-q", "main:refs/heads/rehearsal"]).await;
+    let operations = faulty.no_plan();
+    let second = operations.iter().rposition(|operation| operation.starts_with("part ")).expect("two parts");
+
+    let faulty = Arc::new(Faulty::default());
+    let served = Served::new(Arc::clone(&faulty) as Arc<dyn ObjectStore>).await;
+    faulty.plan(Fault::NotDone, second, 1);
+    faulty.hold("part ");
+    let push = served.try_push(&source, &["main"]);
+    let let_go = async {
+        faulty.reached().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        faulty.let_go();
+    };
+    let (said, ()) = futures_util::future::join(push, let_go).await;
+    assert!(said.stderr.contains("internal error"), "{}", said.stderr);
+    let operations = faulty.no_plan();
+    let place = |of: &str| operations.iter().position(|operation| operation.starts_with(of)).expect(of);
+    assert!(place("part ") < place("let go") && place("let go") < place("abort "), "{operations:?}");
+    served.assert_no_leftovers().await;
+}
+
 /// A push through the store alone, without a connection that would have a task of its own.
 async fn through_the_store(repository: ObjectStoreRepository, source: Arc<Repo>) {
     let pack = source.git_with_input(["pack-objects", "--revs", "--stdout", "-q"], b"main\nother\n");

@@ -52,7 +52,7 @@ pub(crate) struct Faulty {
 #[derive(Debug, Default)]
 struct Faults {
     plan: Mutex<Option<Plan>>,
-    /// The next operation of this name is held.
+    /// The next operation that begins with this is held.
     held: Mutex<Option<&'static str>>,
     operations: Mutex<Vec<String>>,
     reached: Notify,
@@ -72,7 +72,7 @@ impl Faulty {
         self.faults.operations.lock().expect("no panic").clone()
     }
 
-    /// The next operation of this name is held, as `put head`.
+    /// The next operation of which this is the beginning is held, as `put head`.
     pub(crate) fn hold(&self, operation: &'static str) {
         *self.faults.held.lock().expect("no panic") = Some(operation);
     }
@@ -82,8 +82,9 @@ impl Faulty {
         self.faults.reached.notified().await;
     }
 
-    /// Lets the operation that is held go on.
+    /// Lets the operation that is held go on, which stands among the operations as `let go`.
     pub(crate) fn let_go(&self) {
+        self.faults.operations.lock().expect("no panic").push("let go".to_owned());
         self.faults.go_on.notify_one();
     }
 
@@ -99,7 +100,7 @@ impl Faults {
         let place = operations.len();
         let operation = format!("{what} {}", path.filename().unwrap_or_default());
         operations.push(operation.clone());
-        if self.held.lock().expect("no panic").take_if(|held| *held == operation).is_some() {
+        if self.held.lock().expect("no panic").take_if(|held| operation.starts_with(*held)).is_some() {
             return Some(Fault::Held);
         }
         let plan = self.plan.lock().expect("no panic");

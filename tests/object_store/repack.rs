@@ -231,6 +231,24 @@ async fn a_push_does_not_land_in_the_repository_that_came_after() {
     export::assert_is(&other, &source).await;
 }
 
+/// What lands before the head is gone goes with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_lands_while_its_repository_is_removed_leaves_nothing() {
+    let faulty = Arc::new(Faulty::default());
+    let served = Served::new(Arc::clone(&faulty) as Arc<dyn ObjectStore>).await;
+    let source = Arc::new(Repo::work());
+    pushes(&served, &source, 0..2).await;
+    faulty.hold("get head");
+    let push = async {
+        faulty.reached().await;
+        pushes(&served, &source, 2..3).await;
+        faulty.let_go();
+    };
+    let (removed, ()) = join(served.repository.delete(), push).await;
+    removed.expect("it is removed");
+    assert_eq!(served.objects().await.0, Vec::<String>::new());
+}
+
 /// What was merged goes away, and nothing of a repository below.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_needed_is_removed_and_nothing_else() {

@@ -65,7 +65,8 @@ impl Bucket {
     }
 
     /// The same, with room for so many bytes of what is read: above all the indexes of the packs, some 30 bytes for each
-    /// object that a repository has (45 with SHA-256) and 2 KiB for each pack. Where they do not fit, each push reads them again.
+    /// object that a repository has (45 with SHA-256) and 2 KiB for each pack. Where they do not fit, each push reads
+    /// again what it looks up in them.
     ///
     /// # Errors
     ///

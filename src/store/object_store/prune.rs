@@ -6,9 +6,9 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use tokio::time::sleep;
 
-use super::head::{Moved, earlier_manifest};
+use super::head::{Head, Moved, earlier_manifest};
 use super::landing::{ATTEMPTS, pause};
-use super::manifest::Manifest;
+use super::layout::{Layout, PACK_FILES};
 use super::repository::ObjectStoreRepository;
 use crate::store::blocking::Cancelled;
 use crate::{Error, ErrorKind};
@@ -25,57 +25,80 @@ pub(super) async fn prune(repository: &ObjectStoreRepository, grace: Duration) -
 /// Removes what nothing has named since then.
 ///
 /// 1. Look for what is there. What comes later is not removed.
-/// 2. Move the head to a manifest that counts one more prune. A landing that began before cannot move the head any more;
-///    it sees the number, and uploads its pack anew. So none comes to name a pack that step 3 takes away.
+/// 2. Move the head to a manifest that counts one more prune, if a landing may be about to name what step 3 takes away. It
+///    cannot move the head any more then; it sees the number, and uploads its pack anew.
 /// 3. Remove what is old, and named neither by that manifest nor by one that was in use since then.
 async fn prune_before(repository: &ObjectStoreRepository, since: SystemTime) -> Result<u64, Error> {
     let layout = &repository.layout;
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let is_old =
         |object: &ObjectMeta| u128::try_from(object.last_modified.timestamp_millis()).is_ok_and(|at| at < since);
-    let packs = list(repository, &layout.packs(), |path| layout.pack_at(path).is_some()).await?;
+    let mut old = list(repository, &layout.packs(), |path| layout.pack_at(path).is_some()).await?;
     let manifests = list(repository, &layout.manifests(), |path| layout.manifest_at(path).is_some()).await?;
-    if !packs.iter().chain(&manifests).any(is_old) {
-        return Ok(0);
-    }
-    let manifest = count_one_more(repository).await?;
+    old.extend(manifests.iter().cloned());
+    old.retain(is_old);
+    let manifests: HashMap<_, _> = manifests.iter().map(|object| (&object.location, object)).collect();
+    let is_old_manifest = |path: &Path| manifests.get(path).is_some_and(|object| is_old(object));
 
-    let ages: HashMap<&Path, bool> = manifests.iter().map(|object| (&object.location, is_old(object))).collect();
-    let (mut named, mut kept) = (HashSet::new(), HashSet::new());
-    let mut next = Some(manifest);
-    while let Some(manifest) = next {
-        named.extend(manifest.packs().iter().map(|pack| pack.name().to_owned()));
-        next = match manifest.parent {
-            // The first that is old was in use until one came that is not.
-            Some(parent) => {
-                let path = layout.manifest(&parent);
-                let was_old = ages.get(&path).copied().unwrap_or_default();
-                let parent = earlier_manifest(&repository.bucket, layout, &parent).await?;
-                kept.insert(path);
-                if was_old {
-                    named.extend(parent.iter().flat_map(Manifest::packs).map(|pack| pack.name().to_owned()));
-                    None
-                } else {
-                    parent
-                }
-            }
-            None => None,
-        };
+    let head = repository.head().await?;
+    let written = manifests.get(&layout.manifest(&head.id)).map(|object| object.last_modified);
+    let mut in_use = InUse::default();
+    in_use.add(repository, head, is_old_manifest).await?;
+    old.retain(|object| !in_use.contains(layout, &object.location));
+    // A manifest that may still become the next one was written after that of the head, give or take what clocks differ.
+    let is_past = |object: &ObjectMeta| {
+        let age = written.and_then(|written| written.signed_duration_since(object.last_modified).to_std().ok());
+        layout.manifest_at(&object.location).is_some() && age.is_some_and(|age| age > MIN_GRACE)
+    };
+    if !old.iter().all(is_past) {
+        let head = count_one_more(repository).await?;
+        in_use.add(repository, head, is_old_manifest).await?;
     }
-    let is_named = |path: &Path| layout.pack_at(path).is_some_and(|pack| named.contains(pack));
-    let manifests = manifests.iter().filter(|object| is_old(object) && !kept.contains(&object.location));
-    let packs = packs.iter().filter(|object| is_old(object) && !is_named(&object.location));
-    remove(repository, manifests.chain(packs).map(|object| object.location.clone()).collect()).await
+    let unused = old.into_iter().map(|object| object.location).filter(|path| !in_use.contains(layout, path));
+    remove(repository, unused.collect()).await
 }
 
-/// Moves the head to a manifest that is the same but for the number of prunes.
-async fn count_one_more(repository: &ObjectStoreRepository) -> Result<Manifest, Error> {
+/// The manifests that were those of the head since some moment, and the packs that they name.
+#[derive(Default)]
+struct InUse {
+    manifests: HashSet<Path>,
+    packs: HashSet<String>,
+}
+
+impl InUse {
+    /// Adds the manifest of the head, and those before it down to one that is here already, or that is old: that was in use
+    /// until one came that is not.
+    async fn add(
+        &mut self,
+        repository: &ObjectStoreRepository,
+        head: Head,
+        is_old: impl Fn(&Path) -> bool,
+    ) -> Result<(), Error> {
+        let ObjectStoreRepository { bucket, layout, .. } = repository;
+        let (mut path, mut manifest) = (layout.manifest(&head.id), head.manifest);
+        while self.manifests.insert(path.clone()) {
+            self.packs.extend(manifest.packs().iter().map(|pack| pack.name().to_owned()));
+            let Some(parent) = manifest.parent.filter(|_| !is_old(&path)) else { break };
+            path = layout.manifest(&parent);
+            let Some(parent) = earlier_manifest(bucket, layout, &parent).await? else { break };
+            manifest = parent;
+        }
+        Ok(())
+    }
+
+    fn contains(&self, layout: &Layout, path: &Path) -> bool {
+        self.manifests.contains(path) || layout.pack_at(path).is_some_and(|pack| self.packs.contains(pack))
+    }
+}
+
+/// Moves the head to a manifest that is the same but for the number of prunes; gives what it was before.
+async fn count_one_more(repository: &ObjectStoreRepository) -> Result<Head, Error> {
     for attempt in 0..ATTEMPTS {
         let head = repository.head().await?;
         let mut next = head.manifest.next(head.id);
         next.prunes = next.prunes.saturating_add(1);
         match head.advance(&repository.bucket, &repository.layout, &next, &Cancelled::default()).await? {
-            Moved::Yes => return Ok(next),
+            Moved::Yes => return Ok(head),
             Moved::No => sleep(pause(attempt)).await,
             Moved::Unknown(error) => return Err(error),
         }
@@ -83,19 +106,24 @@ async fn count_one_more(repository: &ObjectStoreRepository) -> Result<Manifest, 
     Err(Error::new(ErrorKind::Store, "too many others push at the same time"))
 }
 
-/// Removes a repository, its head first; what comes to lie there meanwhile stays.
+/// Removes a repository, its head first; what comes to lie there meanwhile stays, unless the head names it.
 pub(super) async fn delete(repository: &ObjectStoreRepository) -> Result<(), Error> {
     let layout = &repository.layout;
-    let packs = list(repository, &layout.packs(), |path| layout.pack_at(path).is_some()).await?;
-    let manifests = list(repository, &layout.manifests(), |path| layout.manifest_at(path).is_some()).await?;
+    let mut rest = list(repository, &layout.packs(), |path| layout.pack_at(path).is_some()).await?;
+    rest.extend(list(repository, &layout.manifests(), |path| layout.manifest_at(path).is_some()).await?);
+    let mut rest: HashSet<Path> = rest.into_iter().map(|object| object.location).collect();
     // Whose head it is: another repository may have come after ours.
     match repository.head().await {
-        Ok(_) => drop(remove(repository, vec![layout.head()]).await?),
+        Ok(Head { id, manifest, .. }) => {
+            rest.insert(layout.manifest(&id));
+            let packs = manifest.packs().iter();
+            rest.extend(packs.flat_map(|pack| PACK_FILES.map(|ending| layout.pack(pack.name(), ending))));
+            remove(repository, vec![layout.head()]).await?;
+        }
         Err(error) if error.kind() == ErrorKind::NotFound && !repository.is_replaced().await? => {}
         Err(error) => return Err(error),
     }
-    let rest = packs.into_iter().chain(manifests).map(|object| object.location);
-    remove(repository, rest.collect()).await.map(drop)
+    remove(repository, rest.into_iter().collect()).await.map(drop)
 }
 
 /// Removes these objects, or sees that they are not there; says how many it was.
@@ -132,7 +160,6 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::super::bucket::Bucket;
-    use super::super::layout::PACK_FILES;
     use super::super::manifest::ManifestPack;
     use super::*;
     use crate::proto::ObjectFormat;
@@ -197,6 +224,10 @@ mod tests {
         assert_eq!(prune_before(&repository, first).await.unwrap(), 0);
         assert_eq!(prune_before(&repository, third).await.unwrap(), 4);
         assert_eq!(there(&repository).await, (vec!["pack-2".to_owned()], 4));
-        assert_eq!(repository.manifest().await.unwrap().packs().len(), 1);
+        // Where there is nothing to remove, not even the head moves.
+        let before = repository.manifest().await.unwrap();
+        assert_eq!(prune_before(&repository, third).await.unwrap(), 0);
+        assert_eq!(repository.manifest().await.unwrap(), before);
+        assert_eq!(before.packs().len(), 1);
     }
 }

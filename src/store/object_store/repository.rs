@@ -247,7 +247,8 @@ impl ObjectStoreRepository {
     /// was resolved for so long, which then fails. No push lands without its objects: one that has begun to upload its pack
     /// when this removes something uploads it again. So leave more time between two than the longest push takes.
     ///
-    /// How old something is, is told by the clock of the object store beside that of this host.
+    /// How old something is, is told by the clock of the object store beside that of this host: of the hour goes what the two
+    /// differ by. S3 turns away a host whose clock is 15 minutes off.
     ///
     /// # Errors
     ///

@@ -131,23 +131,29 @@ async fn put_each_part(
     let put_part = |part: UploadPart, len: u64| async move { part.await.map(|()| len) };
     let mut parts = FuturesUnordered::new();
     let (mut offset, mut done) = (0_u64, 0_u64);
-    loop {
-        if parts.len() == IN_FLIGHT || offset == len {
-            match parts.next().await {
-                Some(put) => done = done.saturating_add(Result::map_err(put, cannot_upload)?),
-                None => return Ok(()),
+    let put = async {
+        loop {
+            if parts.len() == IN_FLIGHT || offset == len {
+                match parts.next().await {
+                    Some(put) => done = done.saturating_add(Result::map_err(put, cannot_upload)?),
+                    None => return Ok(()),
+                }
+                if let File::Pack = file {
+                    meter.update(done >> 20, len >> 20);
+                }
+                continue;
             }
-            if let File::Pack = file {
-                meter.update(done >> 20, len >> 20);
-            }
-            continue;
+            cancelled.go_on()?;
+            let now = part.min(len.saturating_sub(offset));
+            let bytes = read(sealed, file, offset, now).await?;
+            parts.push(put_part(upload.put_part(PutPayload::from(bytes)), now));
+            offset = offset.saturating_add(now);
         }
-        cancelled.go_on()?;
-        let now = part.min(len.saturating_sub(offset));
-        let bytes = read(sealed, file, offset, now).await?;
-        parts.push(put_part(upload.put_part(PutPayload::from(bytes)), now));
-        offset = offset.saturating_add(now);
-    }
+    };
+    let put = put.await;
+    // To abort an upload does not stop a part that is on its way: it would be there afterwards, and be paid for.
+    while parts.next().await.is_some() {}
+    put
 }
 
 /// Some of a file, read where it may block.
