@@ -25,7 +25,7 @@ use crate::proto::{
 };
 use crate::store::PackBytes;
 pub use crate::store::index::fuzzed_delta as delta;
-use crate::store::index::{Aside, AsideFile, Bases, IndexOptions, Indexer, ReadAt, complete_thin};
+use crate::store::index::{Aside, AsideFile, Bases, Budget, IndexOptions, Indexer, ReadAt, complete_thin};
 use crate::{Error, ErrorKind};
 
 const FORMATS: [ObjectFormat; 2] = [ObjectFormat::Sha1, ObjectFormat::Sha256];
@@ -334,7 +334,7 @@ fn resolve(pack: Vec<u8>, options: IndexOptions, known: &Known, threads: NonZero
         Err(error) => return refused(error),
     };
     assert_eq!(index.len(), count);
-    complete_thin(&mut index, &mut memory, known).unwrap();
+    complete_thin(&mut index, &mut memory, known, || Ok(())).unwrap();
     let circles = index.duplicate().is_some();
     let mut reader = index.reader(&memory, 1 << 20);
     for (id, kind) in index.objects() {
@@ -370,7 +370,7 @@ fn id_of(format: ObjectFormat, kind: ObjectKind, data: &[u8]) -> ObjectId {
 struct Known(HashMap<ObjectId, Vec<u8>>);
 
 impl Bases for Known {
-    fn base(&self, id: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, id: &ObjectId, _: u64, _: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(self.0.get(id).map(|data| (ObjectKind::Blob, data.clone())))
     }
 }

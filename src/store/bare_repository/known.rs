@@ -2,6 +2,7 @@ use super::Odb;
 use super::incoming::{Brought, BroughtReader};
 use crate::proto::{ObjectId, ObjectKind};
 use crate::store::complete::PackIds as _;
+use crate::store::index::{Bases as _, Budget};
 use crate::{Error, ErrorKind};
 
 /// Longer objects are compared by kind and length alone: both copies would have to be in memory, and the hash with
@@ -81,17 +82,23 @@ impl<'a, 'b> Comparison<'a, 'b> {
             Error::new(ErrorKind::LimitExceeded, format!("{text} of {DELTAS_PER_OBJECT} deltas for each"))
         })?;
         let budget = self.brought.budget();
-        budget.spend(len.saturating_mul(u64::from(deltas).saturating_add(1)))?;
-        let Some((_, theirs)) = self.odb.read(id, MAX_LEN)? else { return Ok(()) };
+        let theirs = match self.odb.base(id, MAX_LEN, budget) {
+            Ok(Some((_, data))) => data,
+            Ok(None) => return Ok(()),
+            Err(error) => return too_long(error, budget),
+        };
         let ours = self.reader.get_or_insert_with(|| self.brought.reader(MAX_LEN));
         match ours.read(id) {
             Ok(Some((_, data))) if data == theirs => Ok(()),
             Ok(_) => Err(collision(id)),
-            // It is made from an object that is too long to be held; unless it is the budget that is spent.
-            Err(error) if error.kind() == ErrorKind::LimitExceeded => budget.check(),
-            Err(error) => Err(error),
+            Err(error) => too_long(error, budget),
         }
     }
+}
+
+/// What is made from an object that is too long to be held is not compared; unless it is the budget that is spent.
+fn too_long(error: Error, budget: &Budget) -> Result<(), Error> {
+    if error.kind() == ErrorKind::LimitExceeded { budget.check() } else { Err(error) }
 }
 
 /// Git's words.

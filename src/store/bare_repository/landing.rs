@@ -109,7 +109,7 @@ impl Landing {
             None => {
                 let mut file = pack.into_file().map_err(cannot_write)?;
                 let completed_with = index.external_bases().iter().copied().collect();
-                let checksum = complete_thin(&mut index, &mut file, odb)?.unwrap_or(*checksum);
+                let checksum = complete_thin(&mut index, &mut file, odb, || self.go_on())?.unwrap_or(*checksum);
                 let name = pack_name(&checksum).map_err(cannot_write)?;
                 Stored::Pack(SealedPack { file, completed_with, checksum, name })
             }

@@ -8,7 +8,7 @@ use gix_odb::Header as _;
 use super::inventory::Inventory;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 use crate::store::complete::{Objects, built_in};
-use crate::store::index::{Bases, LINK};
+use crate::store::index::{Bases, Budget, LINK};
 use crate::{Error, ErrorKind};
 
 /// The objects that a repository has: loose, packed, and those of its alternates.
@@ -20,6 +20,7 @@ pub(crate) struct Odb {
     path: PathBuf,
     format: ObjectFormat,
     max_object: u64,
+    memory: usize,
     // A handle belongs to one thread at a time; making one costs a copy of the list of packs.
     handles: Mutex<Handles>,
 }
@@ -34,6 +35,10 @@ struct Handles {
     // When a store was opened because something was not found.
     looked_again: Option<Instant>,
 }
+
+/// How much memory an object may take while it is read: twice as much as the longest that it is made from, and all deltas.
+/// Git makes no deltas of what is longer than 512 MiB (`core.bigFileThreshold`).
+const MEMORY: usize = (1 << 30) + (256 << 20);
 
 /// How often a store is opened anew, at most, because something is not found: who asks for thousands of objects that are
 /// nowhere must not have it done each time.
@@ -53,7 +58,7 @@ impl Odb {
         if !path.is_dir() {
             return Err(Error::new(ErrorKind::Store, "there is no object directory"));
         }
-        Ok(Self { path, format, max_object, handles: Mutex::default() })
+        Ok(Self { path, format, max_object, memory: MEMORY, handles: Mutex::default() })
     }
 
     /// Forgets what it knows of the directory, if it is older than this. To be called when a push begins to rely on what
@@ -71,6 +76,18 @@ impl Odb {
 
     /// The object with this id, if it is not longer than `max_len` bytes.
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read_within(id, max_len, None)
+    }
+
+    /// The same; what it takes goes out of a budget. How long the object is and of how many deltas it is made is known
+    /// before it is read, how long those between are only after it.
+    fn read_within(
+        &self,
+        id: &ObjectId,
+        max_len: u64,
+        budget: Option<&Budget>,
+    ) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        let spend = |bytes| budget.map_or(Ok(()), |budget| budget.spend(bytes));
         if let Some(kind) = built_in(id) {
             return Ok(Some((kind, Vec::new())));
         }
@@ -83,15 +100,24 @@ impl Odb {
                 let text = format!("object {id} of the repository is larger than {max_len} bytes");
                 return Err(Error::new(ErrorKind::LimitExceeded, text));
             }
+            let deltas = u64::from(header.num_deltas().unwrap_or(0));
+            let made = deltas.saturating_add(1);
+            spend(header.size().saturating_mul(made).saturating_add(LINK.saturating_mul(deltas)))?;
             let mut data = Vec::new();
-            match handle.try_find(raw, &mut data) {
-                Ok(Some(found)) => {
-                    let kind = kind(found.kind);
-                    Ok(Some((kind, data)))
+            let kind = match handle.try_find(raw, &mut data) {
+                Ok(Some(found)) => kind(found.kind),
+                Ok(None) => return Ok(None),
+                Err(error) if error.is_resource_exhausted() => {
+                    let text = format!("object {id} of the repository takes too much memory to be read");
+                    return Err(Error::new(ErrorKind::LimitExceeded, text).with_source(error));
                 }
-                Ok(None) => Ok(None),
-                Err(error) => Err(unreadable(id, error)),
-            }
+                Err(error) => return Err(unreadable(id, error)),
+            };
+            // Two of them stood there at once, the longest among them.
+            let longest = data.capacity() as u64 / 2;
+            data.shrink_to_fit();
+            spend(longest.saturating_sub(header.size()).saturating_mul(made))?;
+            Ok(Some((kind, data)))
         })
     }
 
@@ -153,9 +179,10 @@ impl Odb {
         let raw = gix_hash::oid::try_from_bytes(id.as_bytes())
             .map_err(|error| Error::store("an id of the wrong length", error))?;
         let (handle, generation) = self.take(None)?;
-        if let Ok(answer) = ask(&handle, raw) {
+        let answer = ask(&handle, raw);
+        if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Store) {
             self.put_back(handle, generation);
-            return Ok((answer, generation));
+            return answer.map(|answer| (answer, generation));
         }
         // The store has room for a number of packs that it fixed when it was opened, and packs may vanish under it:
         // open it once more before an error counts. An error about the object itself comes again.
@@ -177,7 +204,7 @@ impl Odb {
             Some((store, _)) => Arc::clone(store),
             None => {
                 let opened = Instant::now();
-                let store = open_store(&self.path, self.format)?;
+                let store = open_store(&self.path, self.format, self.memory)?;
                 handles.store = Some((Arc::clone(&store), opened));
                 store
             }
@@ -193,9 +220,13 @@ impl Odb {
     }
 }
 
-fn open_store(path: &std::path::Path, format: ObjectFormat) -> Result<Arc<gix_odb::Store>, Error> {
+fn open_store(path: &std::path::Path, format: ObjectFormat, memory: usize) -> Result<Arc<gix_odb::Store>, Error> {
     // The path is absolute, so it does not matter where the process works: that directory may be gone.
-    let options = gix_odb::store::init::Options { current_dir: Some(path.to_path_buf()), ..Default::default() };
+    let options = gix_odb::store::init::Options {
+        current_dir: Some(path.to_path_buf()),
+        alloc_limit_bytes: Some(memory),
+        ..Default::default()
+    };
     // Replacements (refs/replace) are for people who look at history; what a push needs are the objects themselves.
     let store = gix_odb::Store::at_opts(path.to_path_buf(), hash(format), &mut std::iter::empty(), options)
         .map_err(|error| Error::store("the object directory cannot be opened", error))?;
@@ -240,13 +271,8 @@ impl Objects for Odb {
 }
 
 impl Bases for Odb {
-    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read(id, max_len)
-    }
-
-    fn cost(&self, id: &ObjectId) -> Result<u64, Error> {
-        let (len, deltas) = self.header(id)?.map_or((0, 0), |(_, len, deltas)| (len, u64::from(deltas)));
-        Ok(len.saturating_mul(deltas.saturating_add(1)).saturating_add(LINK.saturating_mul(deltas)))
+    fn base(&self, id: &ObjectId, max_len: u64, reading: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read_within(id, max_len, Some(reading))
     }
 }
 
@@ -344,7 +370,7 @@ mod tests {
         assert!(!odb.has(&commit).unwrap());
         mended().unwrap();
         assert!(!odb.has(&commit).unwrap(), "what was not loaded stays so");
-        assert_eq!(odb.base(&commit, 1 << 20).unwrap().unwrap().0, ObjectKind::Commit);
+        assert_eq!(odb.read(&commit, 1 << 20).unwrap().unwrap().0, ObjectKind::Commit);
         // But not each time that something is nowhere.
         broken().unwrap();
         odb.renew(Duration::ZERO);
@@ -363,6 +389,35 @@ mod tests {
         let odb = Odb::open(sandbox.work().join(".git/objects"), blob.format(), 1999).unwrap();
         assert_eq!(odb.object(&blob).unwrap_err().kind(), ErrorKind::LimitExceeded);
         assert_eq!(odb.kind(&blob).unwrap(), Some(ObjectKind::Blob));
+    }
+
+    /// Git makes the shorter out of the longer.
+    #[test]
+    fn what_a_short_object_is_made_of_is_paid_for() {
+        const LONG: u64 = 3 << 20;
+        let sandbox = Sandbox::new(format());
+        let noise: String = (0..LONG).map(|i| char::from(b' ' + (i.wrapping_mul(i) % 8191 % 90) as u8)).collect();
+        sandbox.commit("file", &noise);
+        sandbox.commit("file", &noise[..LONG as usize / 10]);
+        let short = sandbox.rev("HEAD:file");
+        git(&sandbox.work(), &["repack", "-adqf"]);
+        let open = |memory| {
+            let odb = Odb::open(sandbox.work().join(".git/objects"), short.format(), 1 << 20).unwrap();
+            Odb { memory, ..odb }
+        };
+        let odb = open(MEMORY);
+        assert_eq!(odb.header(&short).unwrap(), Some((ObjectKind::Blob, LONG / 10, 1)));
+        // Two are made, the length of one of which shows only when it is.
+        for (budget, times) in [(LONG / 10, 0), (3 * LONG, 1), (5 * LONG, 2)] {
+            let budget = Budget::of(budget);
+            let read = || odb.base(&short, 1 << 20, &budget).map(|base| base.unwrap().1);
+            let bases: Vec<_> = (0..times).map(|_| read().unwrap()).collect();
+            assert!(bases.iter().all(|base| base.len() as u64 == LONG / 10 && base.capacity() == base.len()));
+            assert_eq!(read().unwrap_err().kind(), ErrorKind::LimitExceeded);
+        }
+        let error = open(LONG as usize * 2).read(&short, 1 << 20).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+        assert_eq!(error.to_string(), format!("object {short} of the repository takes too much memory to be read"));
     }
 
     #[test]

@@ -57,6 +57,8 @@ impl Content {
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) content: Content,
+    /// How long it is, also if its content was not kept.
+    pub(super) len: u64,
     /// Its id, if it was hashed on its way.
     pub(super) id: Option<ObjectId>,
 }
@@ -103,13 +105,17 @@ impl Budget {
     }
 }
 
+/// Takes something out of a budget, if there is one.
+pub(super) fn spend(budget: Option<&Budget>, bytes: u64) -> Result<(), Error> {
+    budget.map_or(Ok(()), |budget| budget.spend(bytes))
+}
+
 /// Makes the objects of a pack, one at a time: whole ones as they are, the others out of a base and a delta.
 pub(super) struct Maker<'a, P> {
     reader: EntryReader<'a, P>,
     hashing: Hashing,
     limits: PackLimits,
     spool: Option<Arc<SpoolFile>>,
-    budget: Option<&'a Budget>,
     instructions: Vec<u8>,
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
@@ -122,7 +128,6 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         hashing: Hashing,
         limits: PackLimits,
         spool: Option<Arc<SpoolFile>>,
-        budget: Option<&'a Budget>,
         kept: Option<&'a KeptDeltas>,
     ) -> Self {
         Self {
@@ -130,7 +135,6 @@ impl<'a, P: ReadAt> Maker<'a, P> {
             hashing,
             limits,
             spool,
-            budget,
             instructions: vec![0; INSTRUCTIONS],
             spare: Vec::new(),
             spare_bytes: 0,
@@ -164,7 +168,8 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         Ok((kind, Content::Memory(data)))
     }
 
-    /// The object that a delta makes out of `base`: its number in the pack, and the bytes that it takes there.
+    /// The object that a delta makes out of `base`: its number in the pack, and the bytes that it takes there. What it
+    /// costs goes out of the budget.
     ///
     /// A large object of which nothing else is made (not `keep`) is only hashed: its content is empty.
     pub(super) fn delta(
@@ -174,31 +179,30 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         kind: ObjectKind,
         base: &Content,
         keep: bool,
+        budget: Option<&Budget>,
     ) -> Result<Made, Error> {
         let (size, filled) = self.reader.open_delta(entry, span, &mut self.instructions)?;
         let front = self.instructions.get(..filled).unwrap_or_default();
         let (header, instructions) = DeltaHeader::parse(front, size)?;
         let begin = filled.saturating_sub(instructions.len());
         self.check(kind, &header)?;
-        if let Some(budget) = self.budget {
-            budget.spend(header.result_size.saturating_add(size))?;
-        }
+        spend(budget, header.result_size.saturating_add(size))?;
         let application = Application::new(header, base.len())?;
         if let Some(file) = self.spool.as_ref().filter(|_| self.is_large(kind, header.result_size)) {
             let to = keep.then(|| SpoolWriter::new(file));
             let mut sink = Hashed { hasher: self.hashing.object(kind, header.result_size), to };
-            self.apply(application, begin..filled, base, &mut sink)?;
+            self.apply(application, begin..filled, base, &mut sink, budget)?;
             let content = match sink.to {
                 Some(spool) => Content::Spooled(spool.finish()?),
                 None => Content::Memory(Vec::new()),
             };
-            return Ok(Made { content, id: Some(finish(sink.hasher)?) });
+            return Ok(Made { content, len: header.result_size, id: Some(finish(sink.hasher)?) });
         }
         let mut data = self.buffer();
         let reserve = header.result_size.min(base.len().max(RESERVE));
         data.reserve(usize::try_from(reserve).unwrap_or(0));
-        self.apply(application, begin..filled, base, &mut data)?;
-        Ok(Made { content: Content::Memory(data), id: None })
+        self.apply(application, begin..filled, base, &mut data, budget)?;
+        Ok(Made { content: Content::Memory(data), len: header.result_size, id: None })
     }
 
     fn apply(
@@ -207,10 +211,11 @@ impl<'a, P: ReadAt> Maker<'a, P> {
         first: Range<usize>,
         base: &Content,
         sink: &mut impl Sink,
+        budget: Option<&Budget>,
     ) -> Result<(), Error> {
         match base {
             Content::Memory(data) => self.follow(application, first, &mut data.as_slice(), sink),
-            Content::Spooled(spool) => self.follow(application, first, &mut SpoolSource::new(spool, self.budget), sink),
+            Content::Spooled(spool) => self.follow(application, first, &mut SpoolSource::new(spool, budget), sink),
         }
     }
 

@@ -16,7 +16,12 @@
 //! A walk keeps the objects that still have deltas to be applied to them. It leaves the heaviest child of each object
 //! for the end and lets go of the object before it goes down there, so what is alive at one moment grows with the
 //! logarithm of the tree and not with its depth: no cache, and no base is ever inflated twice. Objects over
-//! [`PackLimits::in_memory`] go through temporary files: one for each thread, however many objects wait in it.
+//! [`PackLimits::in_memory`] go through temporary files: one for each thread, however many objects wait in it. Without
+//! an [`Aside`] there are no such files, and what a thread holds is bounded by the length of one object only:
+//! [`PackLimits::delta_result`].
+//!
+//! A base that a thin pack does not hold is in memory whole, up to [`PackLimits::thin_base`]; who reads it has its own
+//! bounds for what it is made of.
 
 mod content;
 mod delta;

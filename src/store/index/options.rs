@@ -60,7 +60,8 @@ pub struct PackLimits {
     /// The length of an object that a delta makes: 4 GiB.
     pub delta_result: u64,
     /// The length of an object of the repository that deltas of a thin pack are made from: 512 MiB, above which git
-    /// makes no deltas (`core.bigFileThreshold`). It is held in memory while they are.
+    /// makes no deltas (`core.bigFileThreshold`). It is held in memory while they are; and of a bare repository
+    /// none is read that takes more than 1.25 GiB, with those that it is itself made from.
     pub thin_base: u64,
     /// How many deltas may stand between an object and the whole object it is made from: 10,000. Git makes at most
     /// 4,095, and whoever reads such an object later pays for each of them.

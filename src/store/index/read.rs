@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use super::content::{Budget, Content, Maker};
+use super::content::{Budget, Content, Maker, spend};
 use super::lookup::Index;
 use super::options::{Hashing, PackLimits, limit_exceeded};
 use super::seam::ReadAt;
@@ -99,7 +99,7 @@ impl<'a, P: ReadAt, E: Entries> ObjectReader<'a, P, E> {
             chain_depth: entries.len(),
             ..PackLimits::default()
         };
-        let maker = Maker::new(pack, end, hashing, limits, None, budget, None);
+        let maker = Maker::new(pack, end, hashing, limits, None, None);
         Self { entries, maker, limits, budget, held: Held::default() }
     }
 
@@ -111,72 +111,73 @@ impl<'a, P: ReadAt, E: Entries> ObjectReader<'a, P, E> {
     /// [`LimitExceeded`](ErrorKind::LimitExceeded) if it, or one of its bases, is too long, or if the budget is spent;
     /// [`Store`](ErrorKind::Store) if the pack cannot be read any more.
     pub(crate) fn read(&mut self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read_within(id, self.budget)
+    }
+
+    /// The same, with another budget for this object.
+    pub(crate) fn read_within(
+        &mut self,
+        id: &ObjectId,
+        budget: Option<&Budget>,
+    ) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         let Some(entry) = self.entries.find(id)? else { return Ok(None) };
-        let mut chain = self.chain(entry)?;
+        let mut chain = self.chain(entry, budget)?;
         let mut last = chain.pop().ok_or_else(super::resolve::lost)?;
-        let (kind, mut content) = match self.held.objects.get(&last) {
-            Some((kind, data)) => (*kind, Content::Memory(data.clone())),
-            None => {
+        let (kind, mut content) = match (self.held.objects.get(&last), chain.pop()) {
+            (Some((kind, base)), Some(delta)) => {
+                let made = self.maker.delta(delta, self.entries.span(delta)?, *kind, base, true, budget)?;
+                last = delta;
+                (*kind, made.content)
+            }
+            (Some((kind, object)), None) => {
+                spend(budget, object.len())?;
+                (*kind, Content::Memory(object.memory().to_vec()))
+            }
+            (None, next) => {
+                chain.extend(next);
                 let span = self.entries.span(last)?;
+                spend(budget, self.maker.entry(span.start, span.end)?.size)?;
                 self.maker.whole(span.start, span.end, self.limits.delta_result)?
             }
         };
         while let Some(delta) = chain.pop() {
-            let made = self.maker.delta(delta, self.entries.span(delta)?, kind, &content, true)?;
+            let made = self.maker.delta(delta, self.entries.span(delta)?, kind, &content, true, budget)?;
             let base = std::mem::replace(&mut content, made.content);
             self.hold(last, kind, base);
             last = delta;
         }
         let Content::Memory(data) = content else { return Err(super::resolve::lost()) };
-        if self.held.takes(last, data.len()) {
+        if self.held.takes(last, data.len() as u64) {
             self.hold(last, kind, Content::Memory(data.clone()));
         }
         Ok(Some((kind, data)))
     }
 
-    /// What it takes to read an object: as if each that it is made of were as long as the longest of them that stands there.
-    #[cfg(feature = "object-store")]
-    pub(crate) fn cost(&mut self, id: &ObjectId) -> Result<u64, Error> {
-        let Some(entry) = self.entries.find(id)? else { return Ok(0) };
-        let chain = self.chain(entry)?;
-        let mut longest = 0;
-        for entry in &chain {
-            let span = self.entries.span(*entry)?;
-            longest = longest.max(self.maker.entry(span.start, span.end)?.size);
-        }
-        Ok(longest.saturating_add(LINK).saturating_mul(chain.len() as u64))
-    }
-
     /// Keeps an object of which others may be made, as long as there is room.
     fn hold(&mut self, entry: u32, kind: ObjectKind, content: Content) {
-        match content {
-            Content::Memory(data) if self.held.takes(entry, data.len()) => {
-                for old in self.held.put(entry, kind, data) {
-                    self.maker.recycle(Content::Memory(old));
-                }
-            }
-            other => self.maker.recycle(other),
+        if !self.held.takes(entry, content.len()) {
+            return self.maker.recycle(content);
+        }
+        for old in self.held.put(entry, kind, content) {
+            self.maker.recycle(old);
         }
     }
 
     /// The entries from this one to an object that is at hand: whole in the pack, or held.
-    fn chain(&mut self, entry: u32) -> Result<Vec<u32>, Error> {
+    fn chain(&mut self, entry: u32, budget: Option<&Budget>) -> Result<Vec<u32>, Error> {
         let mut chain = vec![entry];
         let mut last = entry;
-        loop {
-            if self.held.objects.contains_key(&last) {
-                return Ok(chain);
-            }
-            let span = self.entries.span(last)?;
-            let base = match self.maker.entry(span.start, span.end)?.kind {
-                EntryKind::OfsDelta { base_offset } => self.entries.entry_at(base_offset)?,
-                EntryKind::RefDelta { base } => self.entries.find(&base)?,
-                _ => return Ok(chain),
+        while !self.held.objects.contains_key(&last) {
+            last = match self.made_of(last, budget)? {
+                MadeOf::Itself => break,
+                MadeOf::Entry(base) => base,
+                MadeOf::Outside => {
+                    let start = self.entries.span(last)?.start;
+                    return Err(
+                        Error::new(ErrorKind::Store, "the base of a delta is not in the pack").with_offset(start)
+                    );
+                }
             };
-            self.budget.map_or(Ok(()), |budget| budget.spend(LINK))?;
-            last = base.ok_or_else(|| {
-                Error::new(ErrorKind::Store, "the base of a delta is not in the pack").with_offset(span.start)
-            })?;
             chain.push(last);
             // Among entries with the same id a delta may find one that is made from itself.
             let depth = u32::try_from(chain.len()).unwrap_or(u32::MAX);
@@ -184,40 +185,74 @@ impl<'a, P: ReadAt, E: Entries> ObjectReader<'a, P, E> {
                 return Err(limit_exceeded("the length of a chain of deltas", self.limits.chain_depth.into()));
             }
         }
+        Ok(chain)
     }
+
+    /// Whether the way from an entry to what it is made of never ends.
+    pub(super) fn is_circular(&mut self, entry: u32) -> Result<bool, Error> {
+        let mut last = entry;
+        for _ in 0..self.entries.len() {
+            match self.made_of(last, self.budget)? {
+                MadeOf::Entry(base) => last = base,
+                MadeOf::Itself | MadeOf::Outside => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn made_of(&mut self, entry: u32, budget: Option<&Budget>) -> Result<MadeOf, Error> {
+        let span = self.entries.span(entry)?;
+        let base = match self.maker.entry(span.start, span.end)?.kind {
+            EntryKind::OfsDelta { base_offset } => self.entries.entry_at(base_offset)?,
+            EntryKind::RefDelta { base } => self.entries.find(&base)?,
+            _ => return Ok(MadeOf::Itself),
+        };
+        spend(budget, LINK)?;
+        Ok(base.map_or(MadeOf::Outside, MadeOf::Entry))
+    }
+}
+
+/// What an object is made of.
+enum MadeOf {
+    /// It stands there whole.
+    Itself,
+    /// A delta, and the object of this entry.
+    Entry(u32),
+    /// A delta, and an object that is not in the pack.
+    Outside,
 }
 
 /// The objects that were made last: what is read next is likely made of one of them.
 #[derive(Default)]
 struct Held {
-    objects: HashMap<u32, (ObjectKind, Vec<u8>)>,
+    objects: HashMap<u32, (ObjectKind, Content)>,
     /// Their entries, the oldest first.
     order: VecDeque<u32>,
-    bytes: usize,
+    bytes: u64,
 }
 
 impl Held {
     /// How many bytes are held.
-    const MAX: usize = 8 << 20;
+    const MAX: u64 = 8 << 20;
     /// What an object takes beside its data.
-    const EACH: usize = 128;
+    const EACH: u64 = 128;
 
     /// Whether such an object is worth its room, and not held yet.
-    fn takes(&self, entry: u32, len: usize) -> bool {
+    fn takes(&self, entry: u32, len: u64) -> bool {
         len <= Self::MAX / 4 && !self.objects.contains_key(&entry)
     }
 
     /// Keeps one more; gives those that had to go.
-    fn put(&mut self, entry: u32, kind: ObjectKind, data: Vec<u8>) -> Vec<Vec<u8>> {
-        self.bytes = self.bytes.saturating_add(data.capacity()).saturating_add(Self::EACH);
-        self.objects.insert(entry, (kind, data));
+    fn put(&mut self, entry: u32, kind: ObjectKind, content: Content) -> Vec<Content> {
+        self.bytes = self.bytes.saturating_add(content.memory_taken()).saturating_add(Self::EACH);
+        self.objects.insert(entry, (kind, content));
         self.order.push_back(entry);
         let mut gone = Vec::new();
         while self.bytes > Self::MAX
-            && let Some((_, data)) = self.order.pop_front().and_then(|oldest| self.objects.remove(&oldest))
+            && let Some((_, content)) = self.order.pop_front().and_then(|oldest| self.objects.remove(&oldest))
         {
-            self.bytes = self.bytes.saturating_sub(data.capacity().saturating_add(Self::EACH));
-            gone.push(data);
+            self.bytes = self.bytes.saturating_sub(content.memory_taken().saturating_add(Self::EACH));
+            gone.push(content);
         }
         gone
     }

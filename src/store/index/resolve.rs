@@ -11,6 +11,7 @@ use super::options::{Hashing, PackLimits};
 use super::seam::{Aside, Bases, ReadAt, Visit};
 use super::spool_file::SpoolFile;
 use super::table::{Kind, NONE, Table, Tree, id_bytes, set_id};
+use super::thin::leave_out_own;
 use super::walk::{Found, Walker};
 use super::write::Indexer;
 use crate::proto::ObjectId;
@@ -82,7 +83,9 @@ impl Indexer {
         drop((tree, kept));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         (table.ids, table.kinds) = (found.ids, found.kinds);
-        Ok(Index::new(table, hashing, found.external))
+        let mut index = Index::new(table, hashing, found.external);
+        leave_out_own(&mut index, pack)?;
+        Ok(index)
     }
 }
 
@@ -96,7 +99,7 @@ pub(super) struct Shared<'a, P, B, V, F> {
     pub(super) hashing: Hashing,
     pub(super) limits: PackLimits,
     pub(super) spool: Option<Arc<dyn Aside>>,
-    budget: Budget,
+    pub(super) budget: Budget,
     /// For what is read of the repository.
     reading: Budget,
     /// Without the columns that change.
@@ -213,9 +216,7 @@ where
         }
         // There may be many to look for, and nobody who still waits.
         (self.progress)(self.done.load(Ordering::Relaxed), self.deltas)?;
-        // It may be the last of a long chain of deltas, that a push before brought.
-        self.reading.spend(self.bases.cost(&id)?)?;
-        let Some((kind, data)) = self.bases.base(&id, self.limits.thin_base)? else {
+        let Some((kind, data)) = self.bases.base(&id, self.limits.thin_base, &self.reading)? else {
             return self.budget.spend(MISSING_BASE);
         };
         // It is not in the pack, but a few bytes of the pack made us read it, and will make us write it.
@@ -237,7 +238,7 @@ where
     }
 
     pub(super) fn maker(&self, spool: Option<Arc<SpoolFile>>) -> Maker<'_, P> {
-        Maker::new(self.pack, self.table.end, self.hashing, self.limits, spool, Some(&self.budget), Some(&self.kept))
+        Maker::new(self.pack, self.table.end, self.hashing, self.limits, spool, Some(&self.kept))
     }
 
     pub(super) fn id(&self, entry: u32) -> ObjectId {
@@ -271,7 +272,7 @@ where
             }
         }
         drop(columns);
-        if self.is_stopped() || resolved == 0 {
+        if self.is_stopped() {
             return Ok(());
         }
         let done = self.done.fetch_add(resolved, Ordering::Relaxed).saturating_add(resolved);

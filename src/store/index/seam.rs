@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 use std::io;
 
+use super::content::Budget;
 use crate::Error;
 use crate::proto::{ObjectId, ObjectKind};
 
@@ -64,12 +65,10 @@ impl AsideFile for std::fs::File {
 /// Where the bases of a thin pack come from.
 pub(crate) trait Bases: Sync {
     /// The object with this id, `None` if there is none; an error if it is longer than `max_len` bytes.
-    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error>;
-
-    /// What it takes to read it: the bytes of all that it is made of, as far as that is known.
-    fn cost(&self, _: &ObjectId) -> Result<u64, Error> {
-        Ok(0)
-    }
+    ///
+    /// What it takes to read it goes out of the budget: the bytes of all that it is made of, for it may be the last of a
+    /// long chain of deltas, that a push before brought.
+    fn base(&self, id: &ObjectId, max_len: u64, reading: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error>;
 }
 
 /// Who looks into the objects of a pack while they are resolved: each commit, tree and tag passes once, and of the blobs
@@ -86,8 +85,8 @@ pub(crate) trait Visit: Sync {
 
 /// One thread's share of a [`Visit`].
 pub(crate) trait Worker {
-    /// The longest blob that it wants to see, in bytes; none if it wants to see no blobs. Those that are too long to be
-    /// held in memory ([`PackLimits::in_memory`](super::PackLimits::in_memory)) it is never shown.
+    /// The longest blob that it wants to see, in bytes; none if it wants to see no blobs. Those that go through a
+    /// file ([`PackLimits::in_memory`](super::PackLimits::in_memory)) it is never shown.
     fn max_blob(&self) -> Option<u64> {
         None
     }

@@ -2,7 +2,7 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 
-use super::content::Budget;
+use super::content::{Budget, spend};
 use super::delta::{Sink, Source};
 use super::seam::ReadAt;
 use super::spool_file::{BLOCK, SpoolFile};
@@ -69,7 +69,7 @@ impl Drop for Spool {
 /// Where the copies of a delta come from when their base is spooled.
 pub(super) struct SpoolSource<'s> {
     spool: &'s Spool,
-    /// A few bytes of a delta may ask for a read, so what is read is paid for.
+    /// What is copied is paid for where it goes; but a few bytes of a delta may ask for a read of many.
     budget: Option<&'s Budget>,
     /// The piece read last, and where it begins: instructions tend to go through their base from front to back.
     piece: Vec<u8>,
@@ -88,7 +88,7 @@ impl<'s> SpoolSource<'s> {
         };
         if within(self.start, self.piece.len()).is_none() {
             let len = wanted.clamp(READ_AHEAD, PIECE as u64).min(self.spool.len.saturating_sub(offset));
-            self.budget.map_or(Ok(()), |budget| budget.spend(len))?;
+            spend(self.budget, len.saturating_sub(wanted))?;
             self.piece.clear();
             self.piece.resize(usize::try_from(len).unwrap_or(PIECE), 0);
             self.start = offset;

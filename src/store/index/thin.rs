@@ -28,18 +28,50 @@ impl PackFile for std::fs::File {
     }
 }
 
+/// Takes the bases that the pack holds itself off the list of those that it lacks.
+///
+/// The object that deltas name by its id may be in the repository, too, and be looked for there before the delta of the
+/// pack is resolved that makes it. What is made of itself then is left on the list: such a pack holds it twice.
+pub(super) fn leave_out_own(index: &mut Index, pack: &impl ReadAt) -> Result<(), Error> {
+    let mut external = std::mem::take(&mut index.external);
+    if external.iter().any(|id| index.entry_of(id).is_some()) {
+        let budget = Budget::for_reading(index.pack_len());
+        let mut reader = index.reader_within(pack, 0, &budget);
+        let mut lacking = Vec::new();
+        let mut is_twice = false;
+        for id in external {
+            let is_lacking = match index.entry_of(&id) {
+                // One is enough for the pack to be refused, and to look at each may be a long way.
+                Some(entry) => {
+                    is_twice = is_twice || reader.is_circular(entry)?;
+                    is_twice
+                }
+                None => true,
+            };
+            if is_lacking {
+                lacking.push(id);
+            }
+        }
+        external = lacking;
+    }
+    index.external = external;
+    Ok(())
+}
+
 /// Makes a thin pack one that stands on its own, as packs in a repository must: appends each base that it lacks,
 /// counts them in the header, and writes the new trailer, which is given back. `None` if nothing is lacking.
 ///
-/// The pack is read once more, from front to back, for the hash in its trailer; git does the same.
+/// The pack is read once more, from front to back, for the hash in its trailer; git does the same. `go_on` is asked again
+/// and again; an error from it ends the work.
 ///
 /// # Errors
 ///
-/// [`Store`](ErrorKind::Store), and those of `bases`.
+/// [`Store`](ErrorKind::Store), and those of `bases` and `go_on`.
 pub(crate) fn complete_thin(
     index: &mut Index,
     pack: &mut impl PackFile,
     bases: &impl Bases,
+    go_on: impl Fn() -> Result<(), Error>,
 ) -> Result<Option<ObjectId>, Error> {
     if index.external.is_empty() {
         return Ok(None);
@@ -47,15 +79,15 @@ pub(crate) fn complete_thin(
     let reading = Budget::for_reading(index.pack_len());
     let mut appender = Appender { compress: Compress::new(Compression::default(), true), piece: vec![0; PIECE] };
     for id in std::mem::take(&mut index.external) {
-        reading.spend(bases.cost(&id)?)?;
-        let (kind, data) = bases.base(&id, u64::MAX)?.ok_or_else(|| {
+        go_on()?;
+        let (kind, data) = bases.base(&id, u64::MAX, &reading)?.ok_or_else(|| {
             Error::new(ErrorKind::MissingObjects, format!("the base {id} is not in the repository any more"))
         })?;
         appender.append(index, pack, &id, kind, &data)?;
     }
     index.sort();
     pack.write_all_at(&index.len().to_be_bytes(), COUNT_AT).map_err(trouble)?;
-    let checksum = hash(index, pack)?;
+    let checksum = hash(index, pack, go_on)?;
     pack.write_all_at(checksum.as_bytes(), index.table.end).map_err(trouble)?;
     Ok(Some(checksum))
 }
@@ -111,11 +143,12 @@ impl Appender {
 }
 
 /// The hash of the pack up to its trailer.
-fn hash(index: &Index, pack: &impl ReadAt) -> Result<ObjectId, Error> {
+fn hash(index: &Index, pack: &impl ReadAt, go_on: impl Fn() -> Result<(), Error>) -> Result<ObjectId, Error> {
     let mut hasher = Hasher::new(index.format());
     let mut piece = vec![0; PIECE];
     let mut at = 0_u64;
     while at < index.table.end {
+        go_on()?;
         let len = index.table.end.saturating_sub(at).min(PIECE as u64);
         piece.truncate(usize::try_from(len).unwrap_or(PIECE));
         pack.read_exact_at(&mut piece, at).map_err(trouble)?;

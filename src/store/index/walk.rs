@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::content::{Content, Made, Maker};
-use super::options::limit_exceeded;
+use super::options::{PackLimits, limit_exceeded};
 use super::resolve::Shared;
 use super::seam::{Bases, ReadAt, Visit, Worker, wants};
 use super::spool::Spool;
@@ -13,6 +13,8 @@ use crate::proto::{ObjectId, ObjectKind};
 
 /// After how many objects a thread tells the others what it found.
 const BATCH: usize = 256;
+/// And after how many bytes that it made, so that nobody waits for long who wants the work to end.
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// An object that a walk has found out about.
 pub(super) struct Found {
@@ -39,6 +41,8 @@ pub(super) struct Walker<'a, P, B, V: Visit, F> {
     in_pairs: bool,
     unnamed: Option<Unnamed>,
     found: Vec<Found>,
+    /// How many bytes it made since it told the others.
+    made: u64,
 }
 
 /// An object that has been made, but not hashed.
@@ -88,6 +92,7 @@ where
             in_pairs: shared.hashing.is_quicker_in_pairs() && shared.groups.is_empty(),
             unnamed: None,
             found: Vec::with_capacity(BATCH),
+            made: 0,
         }
     }
 
@@ -95,12 +100,16 @@ where
     pub(super) fn walk_from_entry(&mut self, entry: u32) -> Result<(), Error> {
         let table = &self.shared.table;
         let (start, end) = (table.offset(entry), table.end_of(entry));
-        let (kind, content) = self.maker.whole(start, end, u64::MAX)?;
+        // Without a file for what is large, it takes as much memory as it is long.
+        let PackLimits { delta_result, structured_object, .. } = self.shared.limits;
+        let max_len = if self.spool.is_some() { u64::MAX } else { delta_result.max(structured_object) };
+        let (kind, content) = self.maker.whole(start, end, max_len).map_err(|error| at(error, start))?;
         if self.shared.is_unseen(entry) {
             let id = self.shared.id(entry);
             self.worker.object(kind, &id, content.memory()).map_err(|error| at(error, start))?;
             self.found.push(Found { entry, kind, id });
         }
+        self.tell(content.len())?;
         let children = Children::new(&self.shared.tree, self.shared.tree.first_child(entry), NONE);
         self.walk(Base { kind, content, depth: 0, children })
     }
@@ -124,7 +133,7 @@ where
             };
             let (kind, depth) = (base.kind, base.depth.saturating_add(1));
             let start = self.shared.table.offset(entry);
-            let Made { content, id: hashed } = self.make(entry, depth).map_err(|error| at(error, start))?;
+            let Made { content, len, id: hashed } = self.make(entry, depth).map_err(|error| at(error, start))?;
             let id = match hashed {
                 // What is too large for memory was hashed on its way, and is nobody's second.
                 Some(id) => self.name_alone().map(|()| Some(id))?,
@@ -143,9 +152,7 @@ where
                 claimed = self.shared.claim(&id).unwrap_or(NONE);
                 self.found.push(Found { entry, kind, id });
             }
-            if self.found.len() >= BATCH {
-                self.shared.record(&mut self.found)?;
-            }
+            self.tell(len)?;
             let children = Children::new(&self.shared.tree, self.shared.tree.first_child(entry), claimed);
             match (children.is_empty(), id) {
                 (true, Some(_)) => self.maker.recycle(content),
@@ -157,6 +164,16 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Tells the others what was found, if it is time for it now that so many bytes more were made.
+    fn tell(&mut self, made: u64) -> Result<(), Error> {
+        self.made = self.made.saturating_add(made);
+        if self.found.len() < BATCH && self.made < BATCH_BYTES {
+            return Ok(());
+        }
+        self.made = 0;
+        self.shared.record(&mut self.found)
     }
 
     /// The id of an object that was made just now, if it is time for it: of those that are hashed in pairs, the first
@@ -239,7 +256,8 @@ where
         let Some(base) = self.path.last() else { return Err(super::resolve::lost()) };
         let table = &self.shared.table;
         let keep = self.shared.tree.first_child(entry) != NONE || !self.shared.groups.is_empty();
-        self.maker.delta(entry, table.offset(entry)..table.end_of(entry), base.kind, &base.content, keep)
+        let span = table.offset(entry)..table.end_of(entry);
+        self.maker.delta(entry, span, base.kind, &base.content, keep, Some(&self.shared.budget))
     }
 
     /// Ends the thread's share.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::{Aside, AsideFile, Bases, IndexOptions, Indexer};
+use super::{Aside, AsideFile, Bases, Budget, IndexOptions, Indexer};
 use crate::checksum::Hasher;
 use crate::proto::{Limits, ObjectFormat, ObjectId, ObjectKind, PackDecoder, PackFrame};
 use crate::{Error, ErrorKind};
@@ -21,7 +21,7 @@ const PIECE: usize = 256 << 10;
 struct NoBases;
 
 impl Bases for NoBases {
-    fn base(&self, _: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, _: &ObjectId, _: u64, _: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(None)
     }
 }

@@ -143,13 +143,13 @@ impl Indexer {
         if !wants(worker, kind, size) {
             return Ok(());
         }
+        if kind == ObjectKind::Blob && size > limits.in_memory && self.options.spool.is_some() {
+            return Ok(());
+        }
         if object.is_start() {
             return worker.object(kind, &id, object.data());
         }
         // It is shown when the pack is there to be read again.
-        if kind == ObjectKind::Blob && size > limits.in_memory {
-            return Ok(());
-        }
         if let Some(last) = self.table.kinds.last_mut() {
             *last = Kind::Unseen(kind);
         }

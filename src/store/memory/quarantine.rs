@@ -109,7 +109,7 @@ impl Incoming {
         let mut index = self.indexer.resolve(&self.bytes, store, &visit, threads, |_, _| Ok(()))?;
         index.refuse_duplicates()?;
         let completed_with = index.external_bases().iter().copied().collect();
-        complete_thin(&mut index, &mut self.bytes, store)?;
+        complete_thin(&mut index, &mut self.bytes, store, || Ok(()))?;
         let budget = Budget::for_reading(index.pack_len());
         let mut reader = index.reader_within(&self.bytes, MAX_SPECIAL_FILE, &budget);
         self.examination.finish(|id| match reader.read(id).or_else(|error| budget.check().and(Err(error)))? {

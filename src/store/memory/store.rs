@@ -63,9 +63,18 @@ pub(super) struct Pack {
 impl Pack {
     /// The object with this id, if the pack has it and it is not longer than `max_len` bytes.
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read_within(id, max_len, None)
+    }
+
+    fn read_within(
+        &self,
+        id: &ObjectId,
+        max_len: u64,
+        budget: Option<&Budget>,
+    ) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         // A reader is dear to make, and most packs have not what is looked for.
         match self.index.kind_of(id) {
-            Some(_) => self.index.reader(&self.bytes, max_len).read(id),
+            Some(_) => self.index.reader(&self.bytes, max_len).read_within(id, budget),
             None => Ok(None),
         }
     }
@@ -129,12 +138,21 @@ impl MemoryStore {
     }
 
     pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read_within(id, max_len, None)
+    }
+
+    fn read_within(
+        &self,
+        id: &ObjectId,
+        max_len: u64,
+        budget: Option<&Budget>,
+    ) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         if let Some(kind) = built_in(id) {
             return Ok(Some((kind, Vec::new())));
         }
         let packs = self.lock().packs.clone();
         for pack in packs {
-            if let Some(object) = pack.read(id, max_len)? {
+            if let Some(object) = pack.read_within(id, max_len, budget)? {
                 return Ok(Some(object));
             }
         }
@@ -225,8 +243,8 @@ impl Trust for &MemoryStore {
 
 /// Thin packs have their bases here.
 impl Bases for MemoryStore {
-    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read(id, max_len)
+    fn base(&self, id: &ObjectId, max_len: u64, reading: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read_within(id, max_len, Some(reading))
     }
 }
 

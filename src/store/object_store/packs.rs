@@ -12,7 +12,7 @@ use super::manifest::{Manifest, ManifestPack};
 use crate::Error;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
 use crate::store::complete::{Objects, Trust, built_in};
-use crate::store::index::{Bases, ObjectReader, StoredIndex};
+use crate::store::index::{Bases, Budget, ObjectReader, StoredIndex};
 use crate::store::links::Malformed;
 
 /// The objects of a repository at one moment: those of the packs that a manifest names. Asking blocks.
@@ -147,31 +147,25 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The object with this id, if it is not longer than `max_len` bytes.
-    fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        match built_in(id) {
-            Some(kind) => Ok(Some((kind, Vec::new()))),
-            None => self.with(id, Some(max_len), |reader| reader.read(id)).map(Option::flatten),
-        }
-    }
-
-    /// Asks the reader of the first pack that has an object; who does not say how long it may be takes any reader.
-    fn with<T>(
+    fn read(
         &self,
         id: &ObjectId,
-        max_len: Option<u64>,
-        ask: impl FnOnce(&mut PackReader<'a>) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
+        max_len: u64,
+        budget: Option<&Budget>,
+    ) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        if let Some(kind) = built_in(id) {
+            return Ok(Some((kind, Vec::new())));
+        }
         for (number, pack) in self.packs.packs.iter().enumerate() {
             let index = pack.index()?;
             if index.place_of(id)?.is_none() {
                 continue;
             }
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if !matches!(&*last, Some((of, max, _)) if *of == number && max_len.is_none_or(|len| len == *max)) {
-                let max_len = max_len.unwrap_or(self.max_len);
+            if !matches!(&*last, Some((of, max, _)) if *of == number && *max == max_len) {
                 *last = Some((number, max_len, index.reader(&pack.pack, max_len)));
             }
-            return last.as_mut().map(|(_, _, reader)| ask(reader)).transpose();
+            return last.as_mut().map_or(Ok(None), |(_, _, reader)| reader.read_within(id, budget));
         }
         Ok(None)
     }
@@ -183,7 +177,7 @@ impl Objects for Reader<'_> {
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read(id, self.max_len)
+        self.read(id, self.max_len, None)
     }
 }
 
@@ -195,11 +189,7 @@ impl Trust for &Packs {
 
 /// Thin packs have their bases here.
 impl Bases for Reader<'_> {
-    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read(id, max_len)
-    }
-
-    fn cost(&self, id: &ObjectId) -> Result<u64, Error> {
-        Ok(self.with(id, None, |reader| reader.cost(id))?.unwrap_or_default())
+    fn base(&self, id: &ObjectId, max_len: u64, reading: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+        self.read(id, max_len, Some(reading))
     }
 }

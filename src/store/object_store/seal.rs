@@ -63,7 +63,7 @@ impl Sealer<'_> {
         })?;
         index.refuse_duplicates()?;
         let completed_with: HashSet<ObjectId> = index.external_bases().iter().copied().collect();
-        let checksum = complete_thin(&mut index, &mut pack, &bases)?.unwrap_or(*checksum);
+        let checksum = complete_thin(&mut index, &mut pack, &bases, || self.cancelled.go_on())?.unwrap_or(*checksum);
         drop(bases);
         let (idx, rev) = indexes(&index, &checksum, &scratch).map_err(cannot_write)?;
         let kinds = Draft::new(&scratch);

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use super::super::{Aside, AsideFile, IndexOptions, ReadAt};
 use super::git::{Repository, check_with};
-use super::pack::{Builder, copy, delta, id_of, insert, options};
+use super::pack::{Builder, NoBases, Seen, copy, delta, id_of, index, insert, options};
+use crate::ErrorKind;
 use crate::proto::{ObjectFormat, ObjectKind};
 
 /// How long the objects are: two blocks of a file and a half.
@@ -144,4 +145,48 @@ fn where_an_object_was_another_is_put() {
     let counts = counts(pack, 1, false);
     assert_eq!((counts.most_open, counts.left), (1, 0));
     assert!(counts.longest < data.len() as u64 * 2 + BLOCKS, "{counts:?}");
+}
+
+/// Of a pack whose deltas may make so many bytes, which it takes them all to make.
+fn resolved(pack: Builder, bytes: u64) -> Result<(), ErrorKind> {
+    let mut options = options();
+    options.limits.in_memory = 1000;
+    (options.limits.resolved_per_byte, options.limits.resolved_floor) = (0, bytes);
+    index(&pack.finish(), options, &NoBases, &(), 1).map(|_| ()).map_err(|error| error.kind())
+}
+
+#[test]
+fn what_is_copied_out_of_a_file_is_paid_for_once() {
+    let pack = |instructions: &[u8], len: u64| {
+        let mut pack = Builder::new();
+        let base = pack.whole(ObjectKind::Blob, &vec![7; 1 << 20]);
+        for _ in 0..10 {
+            pack.ofs_delta(base, &delta(1 << 20, len, instructions));
+        }
+        pack
+    };
+    let all = copy(0, 1 << 20);
+    assert_eq!(resolved(pack(&all, 1 << 20), (10 << 20) + 1000), Ok(()));
+    assert_eq!(resolved(pack(&all, 1 << 20), 10 << 20), Err(ErrorKind::LimitExceeded));
+    // But who copies a byte here and a byte there has much more read.
+    let here_and_there: Vec<u8> = (0..100).flat_map(|place| copy(place % 2 * 500_000, 1)).collect();
+    assert_eq!(resolved(pack(&here_and_there, 100), 10 * 100 * 4096 + 20_000), Ok(()));
+    assert_eq!(resolved(pack(&here_and_there, 100), 10 * 100 * 4095), Err(ErrorKind::LimitExceeded));
+}
+
+#[test]
+fn what_goes_through_a_file_is_not_shown() {
+    // The one comes in one chunk, the other in many.
+    for len in [2000, 300_000] {
+        for files in [true, false] {
+            let mut pack = Builder::new();
+            pack.whole(ObjectKind::Blob, &vec![3; len]);
+            let seen = Seen { max_blob: Some(u64::MAX), ..Seen::default() };
+            let mut options = options();
+            options.limits.in_memory = 1000;
+            options.spool = options.spool.filter(|_| files);
+            index(&pack.finish(), options, &NoBases, &seen, 1).unwrap();
+            assert_eq!(seen.objects.into_inner().unwrap().is_empty(), files, "{len}");
+        }
+    }
 }

@@ -2,39 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::super::{Bases, Indexer, PackLimits};
+use super::super::{Indexer, PackLimits};
 use super::decode::decode;
-use super::pack::{Builder, Memory, NoBases, Seen, copy, delta, id_of, index, insert, options};
+use super::pack::{Builder, Memory, NoBases, Seen, blob, copy, delta, grow, index, insert, options, refused};
+use crate::ErrorKind;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind};
-use crate::{Error, ErrorKind};
-
-/// The error of a pack: its kind, text and offset.
-fn refused(pack: Builder) -> (ErrorKind, String) {
-    let error = index(&pack.finish(), options(), &NoBases, &(), 2).expect_err("it is refused");
-    (error.kind(), error.to_string())
-}
-
-fn blob(data: &[u8]) -> ObjectId {
-    id_of(ObjectKind::Blob, data)
-}
-
-/// The delta that puts one more `x` after a base of this length.
-fn grow(len: u64) -> Vec<u8> {
-    let mut instructions = copy(0, u32::try_from(len).unwrap());
-    instructions.extend(insert(b"x"));
-    delta(len, len + 1, &instructions)
-}
-
-#[test]
-fn a_base_that_is_nowhere() {
-    let mut pack = Builder::new();
-    pack.whole(ObjectKind::Blob, b"something");
-    let missing = blob(b"nothing");
-    let at = pack.ref_delta(&missing, &grow(7));
-    let (kind, text) = refused(pack);
-    assert_eq!(kind, ErrorKind::MissingObjects);
-    assert_eq!(text, format!("pack has 1 unresolved delta: base {missing} is missing (at byte {at})"));
-}
 
 #[test]
 fn deltas_that_are_made_of_themselves() {
@@ -77,40 +49,6 @@ fn deltas_that_do_not_apply_are_named_by_their_place() {
         let text = format!("failed to apply delta: it {why} (at byte {at})");
         assert_eq!(refused(pack), (ErrorKind::InvalidPack, text));
     }
-}
-
-/// Bases that a push before has made dear to read: each is the last of a long chain of deltas.
-struct Dear(HashMap<ObjectId, (ObjectKind, Vec<u8>)>);
-
-impl Bases for Dear {
-    fn base(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.0.base(id, max_len)
-    }
-
-    fn cost(&self, _: &ObjectId) -> Result<u64, Error> {
-        Ok(40 << 30)
-    }
-}
-
-#[test]
-fn what_is_read_of_the_repository_counts_with_all_that_it_is_made_of() {
-    let bases: HashMap<_, _> =
-        [&b"a base"[..], b"b base"].map(|data| (blob(data), (ObjectKind::Blob, data.to_vec()))).into();
-    let pack = |bases: &[&[u8]]| {
-        let mut pack = Builder::new();
-        for base in bases {
-            pack.ref_delta(&blob(base), &grow(6));
-        }
-        pack.finish()
-    };
-    let dear = Dear(bases.clone());
-    assert!(index(&pack(&[b"a base"]), options(), &dear, &(), 1).is_ok());
-    let error = index(&pack(&[b"a base", b"b base"]), options(), &dear, &(), 1).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
-    let mut pack = pack(&[b"a base", b"b base"]);
-    let (mut index, _) = index(&pack, options(), &bases, &(), 1).unwrap();
-    let error = super::super::complete_thin(&mut index, &mut pack, &dear).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
 }
 
 #[test]
@@ -174,7 +112,7 @@ fn a_base_of_the_repository_leads_to_deltas_among_themselves() {
     let mut pack = pack.finish();
     let (mut index, _) = index(&pack, options(), &bases, &(), 2).unwrap();
     assert_eq!(index.external_bases(), [blob(b"a")]);
-    super::super::complete_thin(&mut index, &mut pack, &bases).unwrap().unwrap();
+    super::super::complete_thin(&mut index, &mut pack, &bases, || Ok(())).unwrap().unwrap();
     assert_eq!(index.reader(&pack, 100).read(&blob(b"axxx")).unwrap().unwrap().1, b"axxx");
 }
 
@@ -387,6 +325,60 @@ fn progress_may_end_the_work() {
     assert_eq!(error.to_string(), "enough");
 }
 
+/// However few and however large the objects are: whoever waits for the end is heard after some 16 MiB.
+#[test]
+fn large_objects_do_not_keep_the_work_from_ending() {
+    let tree = |number: u8| [&[number][..], &vec![0; (1 << 20) - 1]].concat();
+    let mut of_deltas = Builder::new();
+    let base = of_deltas.whole(ObjectKind::Tree, &tree(0));
+    for number in 1..50 {
+        of_deltas.ofs_delta(base, &delta(1 << 20, 1 << 20, &[insert(&[number]), copy(1, (1 << 20) - 1)].concat()));
+    }
+    // Trees that did not come in one chunk are read once more.
+    let mut of_whole = Builder::new();
+    for number in 0..50 {
+        of_whole.whole(ObjectKind::Tree, &tree(number));
+    }
+    // Blobs of which nothing is made are not kept.
+    let mut of_blobs = Builder::new();
+    let data = vec![0; 9 << 20];
+    let base = of_blobs.whole(ObjectKind::Blob, &data);
+    for number in 1..20 {
+        of_blobs.ofs_delta(base, &delta(9 << 20, 9 << 20, &[insert(&[number]), copy(1, (9 << 20) - 1)].concat()));
+    }
+    for (pack, range) in [(of_deltas, 10..=17), (of_whole, 10..=17), (of_blobs, 0..=0)] {
+        let (pack, asked) = (pack.finish(), std::sync::atomic::AtomicU64::new(0));
+        let seen = Seen::default();
+        let mut indexer = Indexer::new(options());
+        decode(pack.0.as_slice(), ObjectFormat::Sha1, |object| indexer.write(&object, &mut &seen).unwrap());
+        let stop = |done, _| {
+            asked.fetch_max(done, std::sync::atomic::Ordering::Relaxed);
+            Err(crate::Error::refused("enough"))
+        };
+        let error = indexer.resolve(&pack, &NoBases, &seen, std::num::NonZeroUsize::MIN, stop).unwrap_err();
+        assert_eq!(error.to_string(), "enough");
+        assert!(asked.into_inner() <= 17);
+        let seen = seen.objects.into_inner().unwrap().len();
+        assert!(range.contains(&seen), "{seen}");
+    }
+}
+
+#[test]
+fn without_files_for_large_objects_there_are_no_larger_ones() {
+    let mut pack = Builder::new();
+    let base = pack.whole(ObjectKind::Blob, &vec![0; 3 << 20]);
+    pack.ofs_delta(base, &delta(3 << 20, 1, &copy(0, 1)));
+    let pack = pack.finish();
+    for (files, fits) in [(true, true), (false, false)] {
+        let mut options = options();
+        options.spool = options.spool.filter(|_| files);
+        (options.limits.delta_result, options.limits.structured_object) = (1 << 20, 1 << 20);
+        let result = index(&pack, options, &NoBases, &(), 1).map(|_| ()).map_err(|error| error.to_string());
+        let error = format!("the length of an object exceeds the limit of {} (at byte {base})", 1 << 20);
+        assert_eq!(result, if fits { Ok(()) } else { Err(error) });
+    }
+}
+
 #[test]
 fn bases_that_begin_alike_are_not_searched_one_by_one() {
     let like = |tail: u8| {
@@ -411,36 +403,5 @@ fn bases_that_begin_alike_are_not_searched_one_by_one() {
             assert!(text.starts_with("the number of bases whose ids begin with the same 8 bytes"), "{text}");
             assert!(first > 0);
         }
-    }
-}
-
-#[test]
-fn bases_of_the_repository_cost_what_they_are_long() {
-    let base = vec![7; 1 << 20];
-    let bases = HashMap::from([(blob(&base), (ObjectKind::Blob, base.clone()))]);
-    let mut pack = Builder::new();
-    pack.ref_delta(&blob(&base), &delta(1 << 20, 1, &copy(0, 1)));
-    let pack = pack.finish();
-    for (floor, fits) in [((1 << 20) + 1, false), ((1 << 20) + 100, true)] {
-        let mut options = options();
-        (options.limits.resolved_floor, options.limits.resolved_per_byte) = (floor, 0);
-        let result = index(&pack, options, &bases, &(), 1).map(|_| ()).map_err(|error| error.kind());
-        assert_eq!(result, if fits { Ok(()) } else { Err(ErrorKind::LimitExceeded) }, "{floor}");
-    }
-}
-
-#[test]
-fn bases_that_are_nowhere_cost_a_look_each() {
-    let missing = |number: u32| blob(&number.to_be_bytes());
-    for (count, fits) in [(16, true), (17, false)] {
-        let mut pack = Builder::new();
-        for number in 0..count {
-            pack.ref_delta(&missing(number), &grow(4));
-        }
-        let mut options = options();
-        (options.limits.resolved_floor, options.limits.resolved_per_byte) = (1 << 20, 0);
-        let error = index(&pack.finish(), options, &NoBases, &(), 2).unwrap_err();
-        let expected = if fits { ErrorKind::MissingObjects } else { ErrorKind::LimitExceeded };
-        assert_eq!(error.kind(), expected, "{error}");
     }
 }

@@ -9,23 +9,23 @@ use std::sync::{Arc, Mutex};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use super::super::{Aside, AsideFile, Bases, Index, IndexOptions, Indexer, PackFile, ReadAt, Visit, Worker};
+use super::super::{Aside, AsideFile, Bases, Budget, Index, IndexOptions, Indexer, PackFile, ReadAt, Visit, Worker};
 use super::decode::decode;
-use crate::Error;
 use crate::checksum::Hasher;
 use crate::proto::{ObjectFormat, ObjectId, ObjectKind, put_entry_header};
+use crate::{Error, ErrorKind};
 
 /// A repository without objects.
 pub(super) struct NoBases;
 
 impl Bases for NoBases {
-    fn base(&self, _: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, _: &ObjectId, _: u64, _: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(None)
     }
 }
 
 impl Bases for HashMap<ObjectId, (ObjectKind, Vec<u8>)> {
-    fn base(&self, id: &ObjectId, _: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
+    fn base(&self, id: &ObjectId, _: u64, _: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
         Ok(self.get(id).cloned())
     }
 }
@@ -99,6 +99,11 @@ pub(super) fn id_of(kind: ObjectKind, data: &[u8]) -> ObjectId {
     id_in(ObjectFormat::Sha1, kind, data)
 }
 
+/// The id of a blob.
+pub(super) fn blob(data: &[u8]) -> ObjectId {
+    id_of(ObjectKind::Blob, data)
+}
+
 fn id_in(format: ObjectFormat, kind: ObjectKind, data: &[u8]) -> ObjectId {
     let mut hasher = Hasher::new(format);
     hasher.update(format!("{} {}\0", kind.name(), data.len()).as_bytes());
@@ -134,6 +139,12 @@ pub(super) fn index(
     worker.finish()?;
     let index = indexer.resolve(pack, bases, visit, NonZeroUsize::new(threads).unwrap(), |_, _| Ok(()))?;
     Ok((index, checksum))
+}
+
+/// The error of a pack: its kind, text and offset.
+pub(super) fn refused(pack: Builder) -> (ErrorKind, String) {
+    let error = index(&pack.finish(), options(), &NoBases, &(), 2).expect_err("it is refused");
+    (error.kind(), error.to_string())
 }
 
 /// What the stores give from thread to thread.
@@ -248,4 +259,11 @@ pub(super) fn insert(bytes: &[u8]) -> Vec<u8> {
     let mut instruction = vec![bytes.len() as u8];
     instruction.extend_from_slice(bytes);
     instruction
+}
+
+/// The delta that puts one more `x` after a base of this length.
+pub(super) fn grow(len: u64) -> Vec<u8> {
+    let mut instructions = copy(0, u32::try_from(len).unwrap());
+    instructions.extend(insert(b"x"));
+    delta(len, len + 1, &instructions)
 }
