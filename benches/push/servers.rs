@@ -82,6 +82,14 @@ impl Server {
         Self { child, start, address, root }
     }
 
+    /// Git's, where it waits for the disk before it says that something is done, as ours does.
+    #[track_caller]
+    pub fn durable_git() -> Self {
+        let server = Self::git();
+        server.repository().git(["config", "core.fsync", "all"]);
+        server
+    }
+
     /// The repository that was pushed to.
     pub fn repository(&self) -> Repo {
         Repo::at(self.root.path().join("demo.git"))
