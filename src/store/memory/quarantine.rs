@@ -74,9 +74,9 @@ impl MemoryQuarantine {
     }
 
     fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        match self.pack().map(|pack| pack.read(id, max_len)).transpose()?.flatten() {
+        match self.pack().map(|pack| pack.read(id, max_len, None)).transpose()?.flatten() {
             Some(object) => Ok(Some(object)),
-            None => self.store.read(id, max_len),
+            None => self.store.read(id, max_len, None),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Incoming {
         let mut reader = index.reader_within(&self.bytes, MAX_SPECIAL_FILE, &budget);
         self.examination.finish(|id| match reader.read(id).or_else(|error| budget.check().and(Err(error)))? {
             Some(object) => Ok(Some(object)),
-            None => store.read(id, MAX_SPECIAL_FILE),
+            None => store.read(id, MAX_SPECIAL_FILE, None),
         })?;
         let mut pack = Pack { bytes: self.bytes, index, completed_with, is_whole: false };
         pack.is_whole = self.links.are_complete(&pack, &store.lock());

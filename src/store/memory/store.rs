@@ -61,12 +61,9 @@ pub(super) struct Pack {
 }
 
 impl Pack {
-    /// The object with this id, if the pack has it and it is not longer than `max_len` bytes.
-    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read_within(id, max_len, None)
-    }
-
-    fn read_within(
+    /// The object with this id, if the pack has it and it is not longer than `max_len` bytes. What it takes to read it goes
+    /// out of the budget.
+    pub(super) fn read(
         &self,
         id: &ObjectId,
         max_len: u64,
@@ -134,14 +131,10 @@ impl MemoryStore {
     ///
     /// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) if it is larger than 1 GiB.
     pub fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read(id, MAX_OBJECT)
+        self.read(id, MAX_OBJECT, None)
     }
 
-    pub(super) fn read(&self, id: &ObjectId, max_len: u64) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read_within(id, max_len, None)
-    }
-
-    fn read_within(
+    pub(super) fn read(
         &self,
         id: &ObjectId,
         max_len: u64,
@@ -152,7 +145,7 @@ impl MemoryStore {
         }
         let packs = self.lock().packs.clone();
         for pack in packs {
-            if let Some(object) = pack.read_within(id, max_len, budget)? {
+            if let Some(object) = pack.read(id, max_len, budget)? {
                 return Ok(Some(object));
             }
         }
@@ -231,7 +224,7 @@ impl Objects for MemoryStore {
     }
 
     fn object(&self, id: &ObjectId) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read(id, MAX_OBJECT)
+        self.read(id, MAX_OBJECT, None)
     }
 }
 
@@ -244,7 +237,7 @@ impl Trust for &MemoryStore {
 /// Thin packs have their bases here.
 impl Bases for MemoryStore {
     fn base(&self, id: &ObjectId, max_len: u64, reading: &Budget) -> Result<Option<(ObjectKind, Vec<u8>)>, Error> {
-        self.read_within(id, max_len, Some(reading))
+        self.read(id, max_len, Some(reading))
     }
 }
 
